@@ -1,0 +1,282 @@
+"""What child processes and the program say to each other: typed, frozen, one JSON line each.
+
+Commands travel on a child's stdin, events on its stdout, logs on its stderr. The window,
+the command line and the tests read the same events.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Message(BaseModel):
+    """Base of all commands and events."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ChatMessage(Message):
+    """One turn of a conversation in the chat format every tool uses."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Message):
+    """How a reply is drawn. Temperature 0 is greedy decoding."""
+
+    max_tokens: int = Field(default=256, ge=1, le=4096)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    seed: int | None = None
+
+
+# Commands ---------------------------------------------------------------------------------
+
+
+class OpenProfile(Message):
+    """First command to every child that works on a profile. `key` is the master key in hex."""
+
+    type: Literal["open_profile"] = "open_profile"
+    home: str
+    profile: str
+    key: str = Field(repr=False)
+
+
+class Train(Message):
+    """Train the run `run_id`, whose plan stands in the profile's table of runs."""
+
+    type: Literal["train"] = "train"
+    run_id: str
+
+
+class StopTraining(Message):
+    """Stop after the running step. `keep` releases what was learned so far as a version."""
+
+    type: Literal["stop_training"] = "stop_training"
+    keep: bool
+
+
+class LoadBase(Message):
+    """Load the base model in `folder` (a local folder with safetensors)."""
+
+    type: Literal["load_base"] = "load_base"
+    folder: str
+
+
+class Generate(Message):
+    """Answer `messages`. `version` is "active", "base" or a content address."""
+
+    type: Literal["generate"] = "generate"
+    request: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling = Sampling()
+    version: str = "active"
+
+
+class StopReply(Message):
+    """End the reply `request` after the token it is at."""
+
+    type: Literal["stop_reply"] = "stop_reply"
+    request: str
+
+
+class ScorePair(Message):
+    """A prompt with its two replies, to be scored."""
+
+    prompt: tuple[ChatMessage, ...]
+    chosen: str
+    rejected: str
+
+
+class Score(Message):
+    """Mean log-probability per token of both replies of every pair under `version`."""
+
+    type: Literal["score"] = "score"
+    request: str
+    pairs: tuple[ScorePair, ...]
+    version: str = "active"
+
+
+class Quit(Message):
+    """End the child in an orderly way."""
+
+    type: Literal["quit"] = "quit"
+
+
+Command = Annotated[
+    OpenProfile | Train | StopTraining | LoadBase | Generate | StopReply | Score | Quit,
+    Field(discriminator="type"),
+]
+
+
+# Events -----------------------------------------------------------------------------------
+
+
+class Failure(Message):
+    """A `XenoError` on its way to the user. `request` names what failed, if anything."""
+
+    type: Literal["failure"] = "failure"
+    what: str
+    why: str = ""
+    todo: str = ""
+    request: str | None = None
+
+
+class LogLine(Message):
+    """A line for the log that a user reads. Holds no text of the user's."""
+
+    type: Literal["log"] = "log"
+    level: Literal["info", "warning"] = "info"
+    text: str
+
+
+class RunStarted(Message):
+    """The trainer has loaded its data and its model and begins."""
+
+    type: Literal["run_started"] = "run_started"
+    run_id: str
+    pairs_training: int
+    pairs_heldout: int
+    pairs_left_out: int
+    steps: int
+    dtype: str
+    threads: int
+    private: bool
+
+
+class Progress(Message):
+    """After an optimizer step. Loss, margin and accuracy are of the step's batch."""
+
+    type: Literal["progress"] = "progress"
+    run_id: str
+    step: int
+    steps: int
+    loss: float
+    reward_margin: float
+    preference_accuracy: float
+    learning_rate: float
+    gradient_norm: float
+    pairs_per_second: float
+    memory_bytes: int
+    eta_seconds: float
+
+
+class Evaluated(Message):
+    """The held-out pairs scored. Accuracy: share of pairs whose chosen reply has the higher
+    mean log-probability per token, ties one half. None where no pair is held out."""
+
+    type: Literal["evaluated"] = "evaluated"
+    run_id: str
+    step: int
+    preference_accuracy: float | None
+    loss: float | None
+    reward_margin: float | None
+    shorter_baseline: float | None
+    longer_baseline: float | None
+
+
+class RunFinished(Message):
+    """The end of a run. `version` is the released version's content address, if any."""
+
+    type: Literal["run_finished"] = "run_finished"
+    run_id: str
+    status: Literal["completed", "stopped", "discarded", "failed"]
+    version: str | None = None
+    number: int | None = None
+    epsilon: float | None = None
+    seconds: float = 0.0
+
+
+class HostReady(Message):
+    """The model host has loaded a base. `notes` are sentences the user should see."""
+
+    type: Literal["host_ready"] = "host_ready"
+    name: str
+    base_hash: str
+    parameters: int
+    context: int
+    dtype: str
+    threads: int
+    notes: tuple[str, ...] = ()
+
+
+class ReplyDelta(Message):
+    """The next piece of a reply's text."""
+
+    type: Literal["reply_delta"] = "reply_delta"
+    request: str
+    text: str
+
+
+class ReplyFinished(Message):
+    """A whole reply with its measurements. Times in seconds, `version` None for the base.
+
+    `fallback` says in one sentence why the base answered although a version is active.
+    """
+
+    type: Literal["reply_finished"] = "reply_finished"
+    request: str
+    text: str
+    reason: Literal["end", "length", "stopped"]
+    version: str | None
+    base_hash: str
+    prompt_tokens: int
+    reply_tokens: int
+    first_token_seconds: float
+    tokens_per_second: float
+    dropped_turns: int = 0
+    memory_bytes: int = 0
+    fallback: str | None = None
+
+
+class PairScore(Message):
+    """Mean log-probability per token of the two replies of one pair."""
+
+    chosen: float
+    rejected: float
+
+
+class Scored(Message):
+    """The answer to `Score`, in the order asked."""
+
+    type: Literal["scored"] = "scored"
+    request: str
+    scores: tuple[PairScore, ...]
+    version: str | None
+
+
+Event = Annotated[
+    Failure
+    | LogLine
+    | RunStarted
+    | Progress
+    | Evaluated
+    | RunFinished
+    | HostReady
+    | ReplyDelta
+    | ReplyFinished
+    | Scored,
+    Field(discriminator="type"),
+]
+
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def encode(message: Message) -> bytes:
+    """One JSON line, ASCII only, with its newline."""
+    return json.dumps(message.model_dump(mode="json")).encode("ascii") + b"\n"
+
+
+def decode_command(line: bytes | str) -> Command:
+    """The command in `line`. Raises pydantic.ValidationError if it is none."""
+    return _COMMANDS.validate_json(line)
+
+
+def decode_event(line: bytes | str) -> Event:
+    """The event in `line`. Raises pydantic.ValidationError if it is none."""
+    return _EVENTS.validate_json(line)

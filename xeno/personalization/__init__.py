@@ -1,0 +1,1 @@
+"""What XENO knows about how its user likes to be answered."""

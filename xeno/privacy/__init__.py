@@ -1,0 +1,1 @@
+"""Differential privacy: the mechanism, its account, and the ledger of what was spent."""

@@ -1,0 +1,1 @@
+"""From preference pairs to an adapter: plan, rows, loss, run."""
