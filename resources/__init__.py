@@ -1,0 +1,1 @@
+"""Files that ship with XENO: the starter model and the icon."""
