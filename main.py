@@ -32,9 +32,9 @@ def main() -> int:
         if not make_environment_visibly(PROJECT):
             return 1
     command = [str(bootstrap.environment_python(PROJECT)), str(PROJECT / "main.py"), *sys.argv[1:]]
-    if os.name == "nt":
-        return subprocess.call(command)
-    os.execv(command[0], command)
+    if os.name != "nt":
+        os.execv(command[0], command)
+    return subprocess.call(command)
 
 
 if __name__ == "__main__":
