@@ -1,0 +1,248 @@
+"""The conversation: keeps what is said, sends it to the model host, keeps what comes back.
+
+At once, for scripts:
+
+    reply = Assistant(profile, host).ask(None, "How do I cook rice?")
+
+In two steps, for a window that must not wait:
+
+    pending = assistant.begin(None, "How do I cook rice?", on_delta=show, on_done=tell)
+    reply = assistant.complete(pending)          # once pending.handle.done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xeno.errors import InvalidValueError
+from xeno.events import ChatMessage, ReplyFinished, Sampling
+from xeno.performance.metrics import PerformanceTracker
+from xeno.personalization.engine import PersonalizationEngine
+from xeno.store.conversations import Conversations, StoredMessage
+from xeno.store.profile import Profile
+from xeno.workers.host_client import HostClient, ReplyHandle
+
+TITLE_LENGTH = 60
+LONGEST_MESSAGE = 100_000  # characters
+
+
+@dataclass(frozen=True)
+class PendingReply:
+    """A reply on its way, with what `complete` needs to keep it.
+
+    Attributes:
+        conversation_id: the conversation, made by `begin` when it was new.
+        question: the user's stored message that is answered.
+        system_prompt: what is sent before the turns.
+        handle: the request; `handle.stop()` ends it.
+        replaces: id of the reply that this one takes the place of, for a regeneration.
+    """
+
+    conversation_id: str
+    question: StoredMessage
+    system_prompt: str
+    handle: ReplyHandle
+    replaces: str | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A kept reply: `message` as stored, `finished` with its measurements."""
+
+    message: StoredMessage
+    finished: ReplyFinished
+
+
+class Assistant:
+    """Conversations of one profile, answered by its model host.
+
+    Args:
+        profile: the open profile; its preferences make the system prompt.
+        host: the model host of the same profile.
+    """
+
+    def __init__(self, profile: Profile, host: HostClient) -> None:
+        self._host = host
+        self._personalization = PersonalizationEngine(profile.name, profile=profile)
+        self._conversations = Conversations(profile.db)
+        self._tracker = PerformanceTracker(profile.name, profile=profile)
+
+    def ask(
+        self,
+        conversation_id: str | None,
+        text: str,
+        on_delta: Callable[[str], None] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        version: str = "active",
+        timeout: float | None = None,
+    ) -> Reply:
+        """Send `text`, wait for the whole reply, and keep both.
+
+        Args:
+            conversation_id: the conversation to go on with; None begins one.
+            text: the user's message, 1 to 100,000 characters.
+            on_delta: called with each next piece of the reply, on another thread.
+            sampling: how the reply is drawn; None is greedy.
+            version: "active", "base" or a content address.
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            InvalidValueError: the text is empty or too long, or there is no such conversation.
+            ChildError: the host died; the message is kept, `retry` asks again.
+        """
+        pending = self.begin(conversation_id, text, on_delta, sampling=sampling, version=version)
+        return self.complete(pending, timeout=timeout)
+
+    def regenerate(
+        self,
+        message_id: str,
+        on_delta: Callable[[str], None] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        version: str = "active",
+        timeout: float | None = None,
+    ) -> Reply:
+        """Answer again what the reply `message_id` answered; the earlier reply is superseded."""
+        pending = self.begin_regenerate(message_id, on_delta, sampling=sampling, version=version)
+        return self.complete(pending, timeout=timeout)
+
+    def begin(
+        self,
+        conversation_id: str | None,
+        text: str,
+        on_delta: Callable[[str], None] | None = None,
+        on_done: Callable[[ReplyHandle], None] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        version: str = "active",
+    ) -> PendingReply:
+        """Keep the user's message, ask for the reply, and return at once; see `ask`.
+
+        `on_delta` and `on_done` are called on the host's reader thread.
+        """
+        text = text.strip()
+        if not text:
+            raise InvalidValueError("The message is empty.", "", "Write something, then send it.")
+        if len(text) > LONGEST_MESSAGE:
+            raise InvalidValueError(
+                "The message is too long.",
+                f"It has {len(text):,} characters; {LONGEST_MESSAGE:,} are allowed.",
+                "Send a shorter part of it.",
+            )
+        if conversation_id is None:
+            conversation_id = self._conversations.create(_title(text)).id
+        question = self._conversations.add_message(conversation_id, "user", text)
+        return self._asked(conversation_id, question, None, on_delta, on_done, sampling, version)
+
+    def begin_regenerate(
+        self,
+        message_id: str,
+        on_delta: Callable[[str], None] | None = None,
+        on_done: Callable[[ReplyHandle], None] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        version: str = "active",
+    ) -> PendingReply:
+        """Ask again for the reply `message_id`, which stays until the next one is whole."""
+        reply = self._conversations.message(message_id)
+        if reply is None or reply.role != "assistant":
+            raise InvalidValueError("Only a reply of the assistant can be regenerated.")
+        earlier = [
+            m
+            for m in self._conversations.messages(reply.conversation_id)
+            if m.position < reply.position and m.role == "user"
+        ]
+        if not earlier:
+            raise InvalidValueError("This reply answers no message, so it cannot be regenerated.")
+        return self._asked(
+            reply.conversation_id, earlier[-1], message_id, on_delta, on_done, sampling, version
+        )
+
+    def begin_retry(
+        self,
+        conversation_id: str,
+        on_delta: Callable[[str], None] | None = None,
+        on_done: Callable[[ReplyHandle], None] | None = None,
+        *,
+        sampling: Sampling | None = None,
+        version: str = "active",
+    ) -> PendingReply:
+        """Ask again for the reply to the last message, which has none: its host died."""
+        turns = self._conversations.messages(conversation_id)
+        if not turns or turns[-1].role != "user":
+            raise InvalidValueError("Every message of this conversation has its reply.")
+        return self._asked(conversation_id, turns[-1], None, on_delta, on_done, sampling, version)
+
+    def retry(
+        self,
+        conversation_id: str,
+        on_delta: Callable[[str], None] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Reply:
+        """Answer the last message of the conversation, which has no reply yet."""
+        return self.complete(self.begin_retry(conversation_id, on_delta), timeout=timeout)
+
+    def complete(self, pending: PendingReply, *, timeout: float | None = None) -> Reply:
+        """Wait for the reply, keep it with its measurements, and return it.
+
+        Raises:
+            XenoError: what `ReplyHandle.result` raises; nothing is kept then.
+        """
+        finished = pending.handle.result(timeout)
+        if pending.replaces is not None:
+            self._conversations.supersede(pending.replaces)
+        message = self._conversations.add_message(
+            pending.conversation_id,
+            "assistant",
+            finished.text,
+            system_prompt=pending.system_prompt,
+            version=finished.version,
+            base_hash=finished.base_hash,
+            metadata={
+                "reason": finished.reason,
+                "reply_tokens": finished.reply_tokens,
+                "first_token_seconds": finished.first_token_seconds,
+                "tokens_per_second": finished.tokens_per_second,
+                "dropped_turns": finished.dropped_turns,
+                "fallback": finished.fallback,
+            },
+        )
+        self._measured(finished)
+        return Reply(message, finished)
+
+    def _asked(
+        self,
+        conversation_id: str,
+        question: StoredMessage,
+        replaces: str | None,
+        on_delta: Callable[[str], None] | None,
+        on_done: Callable[[ReplyHandle], None] | None,
+        sampling: Sampling | None,
+        version: str,
+    ) -> PendingReply:
+        prompt = self._personalization.get_personalized_prompt_prefix()
+        turns = [
+            ChatMessage(role=m.role, content=m.content)
+            for m in self._conversations.messages(conversation_id)
+            if m.position <= question.position
+        ]
+        messages = [ChatMessage(role="system", content=prompt), *turns]
+        handle = self._host.generate(messages, sampling, version, on_delta, on_done)
+        return PendingReply(conversation_id, question, prompt, handle, replaces)
+
+    def _measured(self, finished: ReplyFinished) -> None:
+        model = finished.version or "base"
+        if finished.reply_tokens:
+            self._tracker.record_metric(model, "first_token_seconds", finished.first_token_seconds)
+        if finished.reply_tokens > 1:
+            self._tracker.record_metric(model, "tokens_per_second", finished.tokens_per_second)
+        if finished.memory_bytes:
+            self._tracker.record_metric(model, "memory_bytes", float(finished.memory_bytes))
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"

@@ -1,0 +1,170 @@
+"""One training run from outside: the row in the table of runs, the trainer child, the stop.
+
+    run = TrainingRun(profile, plan, on_event=print)
+    run.start()
+    finished = run.wait()
+
+Light, and without Qt. `on_event` is called on the child's reader thread; the last event is
+always a RunFinished, also when the child was killed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from xeno.errors import ChildError, XenoError
+from xeno.events import Event, Failure, OpenProfile, RunFinished, StopTraining, Train
+from xeno.store.profile import Profile
+from xeno.store.runs import Runs
+from xeno.training.plan import TrainingPlan
+from xeno.workers.child import Child, ChildExit
+
+MODULE = "xeno.workers.trainer"
+NICE = 10
+DISCARD_SECONDS = 4.0  # a stop without keeping takes at most 5 s
+KEEP_SECONDS = 120.0  # releasing a version takes its time: a large step, the ledger, the file
+
+
+class TrainingRun:
+    """A run of `plan` in a trainer child.
+
+    Args:
+        profile: the open profile; its pairs are learned from.
+        plan: what to do.
+        on_event: called with every event, on the reader thread.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        plan: TrainingPlan,
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self.plan = plan
+        self.run_id: str | None = None
+        self.failure: Failure | None = None  # why the run failed, once it has
+        self._profile = profile
+        self._on_event = on_event
+        self._child: Child | None = None
+        self._started = 0.0
+        self._stop: StopTraining | None = None
+        self._finished: RunFinished | None = None
+        self._done = threading.Event()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run has started and not ended."""
+        return self._child is not None and not self._done.is_set()
+
+    @property
+    def pid(self) -> int | None:
+        """The trainer's process id, None before `start`."""
+        return self._child.pid if self._child else None
+
+    def start(self) -> str:
+        """Write the run's row, start the trainer, and return the run's id.
+
+        Raises:
+            ChildError: if the process cannot be started (the row then says "failed").
+        """
+        if self._child is not None:
+            raise ChildError("This run was already started.")
+        runs = Runs(self._profile.db)
+        self.run_id = runs.create(self.plan).id
+        self._started = time.monotonic()
+        self._child = Child(
+            MODULE,
+            on_event=self._receive,
+            on_exit=self._ended,
+            nice=NICE,
+            log=self._profile.paths.logs / "trainer.log",
+        )
+        opening = OpenProfile(
+            home=str(self._profile.home.folder),
+            profile=self._profile.name,
+            key=self._profile.key.hex(),
+        )
+        try:
+            self._child.start([opening, Train(run_id=self.run_id)])
+        except ChildError as error:
+            self.failure = Failure(what=error.what, why=error.why, todo=error.todo)
+            runs.finish(self.run_id, "failed", failure=self.failure)
+            self._finish(RunFinished(run_id=self.run_id, status="failed"))
+            raise
+        return self.run_id
+
+    def stop(self, keep: bool) -> None:
+        """Ask the run to end and return at once.
+
+        Args:
+            keep: True releases what was learned so far as a version; False discards it and
+                takes at most 5 s.
+        """
+        if self._child is not None and self.alive:
+            self._stop = StopTraining(keep=keep)
+            self._child.stop(self._stop, grace=KEEP_SECONDS if keep else DISCARD_SECONDS)
+
+    def kill(self) -> None:
+        """End the trainer at once; the run becomes "interrupted"."""
+        if self._child is not None:
+            self._child.kill()
+
+    def wait(self, timeout: float | None = None) -> RunFinished | None:
+        """The end of the run; None if it goes on after `timeout` seconds.
+
+        Status "failed" has its reason in `failure`; a run whose trainer was killed is failed
+        here and "interrupted" in the table of runs.
+        """
+        if not self._done.wait(timeout):
+            return None
+        if self._child is not None:
+            self._child.wait(5.0)
+        return self._finished
+
+    def _receive(self, event: Event) -> None:
+        if isinstance(event, RunFinished):
+            self._finished = event  # told to the listener when the process is really gone
+            return
+        if isinstance(event, Failure):
+            self.failure = event
+        self._on_event(event)
+
+    def _ended(self, end: ChildExit) -> None:
+        if self._finished is None:
+            try:
+                self._finished = self._explained(end)
+            except XenoError as error:  # the profile was closed meanwhile: the row waits
+                self.failure = Failure(what=error.what, why=error.why, todo=error.todo)
+                self._finished = RunFinished(run_id=self.run_id or "", status="failed")
+        self._finish(self._finished)
+
+    def _explained(self, end: ChildExit) -> RunFinished:
+        """What it means that the trainer ended without saying so; written to the run's row."""
+        assert self.run_id is not None
+        seconds = time.monotonic() - self._started
+        runs = Runs(self._profile.db)
+        if self._stop is not None and not self._stop.keep:
+            runs.finish(self.run_id, "discarded")
+            return RunFinished(run_id=self.run_id, status="discarded", seconds=seconds)
+        if self.failure is None:
+            self.failure = Failure(
+                what=f"The run was interrupted. {end.sentence}",
+                why="What it had learned is lost; the profile and its versions are as before.",
+                todo="Start the run again, with a smaller micro batch if memory ran out.",
+            )
+            runs.finish(self.run_id, "interrupted", failure=self.failure)
+            self._on_event(self.failure)
+        else:
+            run = runs.get(self.run_id)
+            if run is not None and run.status in {"waiting", "running"}:
+                runs.finish(self.run_id, "failed", failure=self.failure)
+        return RunFinished(run_id=self.run_id, status="failed", seconds=seconds)
+
+    def _finish(self, finished: RunFinished) -> None:
+        self._finished = finished
+        try:
+            self._on_event(finished)
+        finally:
+            self._done.set()
