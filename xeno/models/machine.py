@@ -6,10 +6,11 @@ They are a cache: a file that is missing, unreadable or not writable costs time 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
+from xeno.errors import StorageFullError
 from xeno.paths import Home
+from xeno.store import files
 
 
 def read_fact(home: Home | None, name: str) -> Any:
@@ -18,16 +19,16 @@ def read_fact(home: Home | None, name: str) -> Any:
 
 
 def write_fact(home: Home | None, name: str, value: Any) -> None:
-    """Remember `value` (JSON) under `name`. Of two processes that write at once one wins."""
+    """Remember `value` (JSON) under `name`."""
     if home is None:
         return
-    temporary = home.machine.with_name(f"{home.machine.name}.{os.getpid()}.tmp")
     try:
         home.folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({**_facts(home), name: value}, indent=1), "utf-8")
-        temporary.replace(home.machine)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        with files.locked(home.machine.with_suffix(".lock")):
+            facts = {**_facts(home), name: value}
+            files.write_atomic(home.machine, json.dumps(facts, indent=1).encode())
+    except (OSError, StorageFullError):
+        return
 
 
 def _facts(home: Home) -> dict[str, Any]:

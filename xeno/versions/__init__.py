@@ -1,0 +1,1 @@
+"""Versions: immutable adapters, addressed by their content, checked, deployed and rolled back."""
