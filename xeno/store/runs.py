@@ -1,0 +1,169 @@
+"""The training runs: plan, state, events and outcome of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psutil
+
+from xeno.errors import InvalidValueError
+from xeno.events import Event, Failure, Message, decode_event, encode
+from xeno.store.database import Database, Row
+from xeno.training.plan import TrainingPlan
+
+RunStatus = Literal[
+    "waiting", "running", "completed", "stopped", "discarded", "interrupted", "failed"
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run. Times are Unix seconds; `version` is a content address.
+
+    `process_id` is the trainer's, or while the run waits, of the process that asked for it.
+    """
+
+    id: str
+    status: RunStatus
+    created: float
+    started: float | None
+    finished: float | None
+    process_id: int | None
+    plan: TrainingPlan
+    base_hash: str | None
+    data_hash: str | None
+    environment: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    failure: Failure | None
+    version: str | None
+
+
+class Runs:
+    """The runs of a profile."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def create(self, plan: TrainingPlan) -> Run:
+        """Note that a run of `plan` is wanted; it waits until its trainer starts it."""
+        run_id = uuid.uuid4().hex
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO runs (id, status, created, process_id, plan) "
+                "VALUES (?, 'waiting', ?, ?, ?)",
+                (run_id, time.time(), os.getpid(), plan.model_dump_json()),
+            )
+        return self.get(run_id)
+
+    def get(self, run_id: str) -> Run:
+        """The run. Raises InvalidValueError if there is none."""
+        row = self._db.one("SELECT * FROM runs WHERE id = ?", (run_id,))
+        if row is None:
+            raise InvalidValueError(
+                f"There is no run {run_id!r}.",
+                "It was deleted, or belongs to another profile.",
+                "Choose one from the list of runs.",
+            )
+        return _run(row)
+
+    def all(self, limit: int = 50) -> list[Run]:
+        """The runs, newest first."""
+        rows = self._db.read(
+            "SELECT * FROM runs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,)
+        )
+        return [_run(row) for row in rows]
+
+    def start(self, run_id: str, process_id: int) -> None:
+        """The trainer with `process_id` begins."""
+        self._set(
+            run_id, "status = 'running', started = ?, process_id = ?", time.time(), process_id
+        )
+
+    def describe(
+        self, run_id: str, base_hash: str, data_hash: str, environment: Mapping[str, Any]
+    ) -> None:
+        """Note what the run works on: hashes of base and data, versions of libraries."""
+        self._set(
+            run_id,
+            "base_hash = ?, data_hash = ?, environment = ?",
+            base_hash,
+            data_hash,
+            json.dumps(dict(environment)),
+        )
+
+    def finish(
+        self,
+        run_id: str,
+        status: RunStatus,
+        metrics: Mapping[str, Any] | None = None,
+        failure: Failure | None = None,
+        version: str | None = None,
+    ) -> None:
+        """The run has ended."""
+        self._set(
+            run_id,
+            "status = ?, finished = ?, metrics = ?, failure = ?, version = ?",
+            status,
+            time.time(),
+            json.dumps(dict(metrics or {})),
+            failure.model_dump_json() if failure else None,
+            version,
+        )
+
+    def append_event(self, run_id: str, event: Message) -> None:
+        """Keep `event` with the run; the curves are drawn from it later."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO run_events (run_id, seq, event) SELECT ?, coalesce(max(seq), 0) + 1, ?"
+                " FROM run_events WHERE run_id = ?",
+                (run_id, encode(event).decode("ascii").rstrip("\n"), run_id),
+            )
+
+    def events(self, run_id: str) -> list[Event]:
+        """The run's events in their order."""
+        rows = self._db.read("SELECT event FROM run_events WHERE run_id = ? ORDER BY seq", [run_id])
+        return [decode_event(row["event"]) for row in rows]
+
+    def mark_interrupted(self) -> list[Run]:
+        """Mark the runs whose process is gone without a word; the ones just marked."""
+        with self._db.transaction():
+            rows = self._db.read("SELECT * FROM runs WHERE status IN ('waiting', 'running')")
+            gone = [run for run in map(_run, rows) if not _alive(run)]
+            for run in gone:
+                self._set(run.id, "status = 'interrupted', finished = ?", time.time())
+        return [self.get(run.id) for run in gone]
+
+    def _set(self, run_id: str, assignments: str, *values: Any) -> None:
+        with self._db.transaction() as connection:
+            connection.execute(f"UPDATE runs SET {assignments} WHERE id = ?", (*values, run_id))
+
+
+def _alive(run: Run) -> bool:
+    """Whether the run's process lives. A process id is used again after a while, so the
+    process must also be older than the run's start; a second allows for coarse clocks."""
+    if run.process_id is None:
+        return False
+    since = run.created if run.started is None else run.started
+    try:
+        process = psutil.Process(run.process_id)
+        return process.create_time() <= since + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _run(row: Row) -> Run:
+    values = dict(row)
+    values["plan"] = TrainingPlan.model_validate_json(values["plan"])
+    values["environment"] = json.loads(values["environment"])
+    values["metrics"] = json.loads(values["metrics"])
+    if values["failure"] is not None:
+        values["failure"] = Failure.model_validate_json(values["failure"])
+    return Run(**values)
