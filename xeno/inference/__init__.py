@@ -1,0 +1,1 @@
+"""Replies: a base model with at most one adapter merged in, decoded token by token."""

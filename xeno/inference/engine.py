@@ -1,0 +1,268 @@
+"""The engine behind every reply: one base model, at most one adapter, an own decode loop.
+
+The same prompt always gives the same greedy reply, whatever was said before: what is kept of a
+prompt between turns is only what was computed in whole blocks of `BLOCK` tokens from its start,
+so a reply never depends on whether a block was kept or computed again. (Keys and values of
+tokens that were decoded one by one differ in the last bits from those of a block.)
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psutil
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from xeno.errors import InvalidValueError
+from xeno.events import ChatMessage, PairScore, Sampling, ScorePair
+from xeno.inference.conversation import fit
+from xeno.inference.decoding import Sampler, TextStream
+from xeno.inference.merge import Merge
+from xeno.models.base import BaseModel
+from xeno.models.chat import encode_exchange, end_of_reply_ids, load_tokenizer
+from xeno.models.loading import choose_dtype, load_model
+from xeno.versions.adapter import AdapterConfig
+
+BLOCK = 64
+"""Tokens of a prompt that are computed at once; a stop is noticed between two blocks."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A reply with its measurements. `text` is exactly what was streamed; times in seconds;
+    `tokens_per_second` is of decoding alone, without the wait for the first token."""
+
+    text: str
+    reason: Literal["end", "length", "stopped"]
+    prompt_tokens: int
+    reply_tokens: int
+    first_token_seconds: float
+    tokens_per_second: float
+    dropped_turns: int
+    cut_tokens: int
+
+
+class Engine:
+    """Answers with `base`. To be made and used on one thread: PyTorch keeps a pool of
+    workers for every thread that computes, and two pools on the same cores halve the speed.
+
+    Args:
+        dtype: "auto", "bfloat16" or "float32".
+        threads: cores to compute on; by default those this process may use.
+
+    Raises:
+        BaseModelError: if the base cannot be loaded.
+    """
+
+    def __init__(self, base: BaseModel, dtype: str = "auto", threads: int | None = None) -> None:
+        self.base = base
+        self.threads = threads or usable_cores()
+        torch.set_num_threads(self.threads)
+        self.dtype = choose_dtype(base, dtype)
+        self.tokenizer = load_tokenizer(base)
+        self.model: Any = load_model(base, self.dtype)
+        self.notes = base.notes
+        self._ends = end_of_reply_ids(
+            self.tokenizer, self.model.config, self.model.generation_config
+        )
+        self._last_only = (
+            {"logits_to_keep": 1}
+            if "logits_to_keep" in inspect.signature(self.model.forward).parameters
+            else {}
+        )
+        self._merge = Merge(self.model)
+        self._cache = self._empty_cache()
+        self._cached: list[int] = []
+        self._warm_up()
+
+    @property
+    def active_address(self) -> str | None:
+        """The content address of the version that answers, None for the base."""
+        return self._merge.address
+
+    def activate(
+        self, address: str, tensors: Mapping[str, torch.Tensor], config: AdapterConfig
+    ) -> None:
+        """Answer with the version `address` from now on.
+
+        Raises:
+            DamagedDataError, InvalidValueError: if the adapter does not fit; the base answers.
+        """
+        if address != self.active_address:
+            self._forget()
+            self._merge.put(address, tensors, config)
+
+    def deactivate(self) -> None:
+        """Answer with the base from now on, bit by bit as if there had been no adapter."""
+        if self.active_address is not None:
+            self._forget()
+            self._merge.remove()
+
+    def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        on_text: Callable[[str], None] = lambda text: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Generation:
+        """Answer `messages`.
+
+        Args:
+            on_text: called with each piece of the reply as it becomes certain.
+            stopped: asked before every block of the prompt and every token.
+
+        Raises:
+            InvalidValueError: if there is nothing to answer, or it cannot be made to fit.
+            DamagedDataError: if the weights give no usable numbers.
+        """
+        begun = time.perf_counter()
+        # A reply gets up to a third of the context before earlier turns are dropped for it.
+        reserved = min(sampling.max_tokens, self.base.context // 3)
+        prompt = fit(self.tokenizer, messages, self.base.context - reserved)
+        allowed = min(sampling.max_tokens, self.base.context - len(prompt.ids))
+        stream, sampler = TextStream(self.tokenizer), Sampler(sampling)
+        pieces: list[str] = []
+
+        def show(text: str) -> None:
+            if text:
+                pieces.append(text)
+                on_text(text)
+
+        reason: Literal["end", "length", "stopped"] = "stopped"
+        produced = steps = 0
+        first = last = begun
+        try:
+            logits = self._prefill(prompt.ids, stopped)
+            while logits is not None:
+                token = sampler.pick(logits)
+                last = time.perf_counter()
+                first = first if steps else last
+                steps += 1
+                if token in self._ends:
+                    reason = "end"
+                    break
+                produced += 1
+                show(stream.push(token))
+                if produced == allowed:
+                    reason = "length"
+                    break
+                if stopped():
+                    break
+                logits = self._step(token)
+            show(stream.flush())
+        finally:
+            self._keep_blocks()
+        return Generation(
+            text="".join(pieces),
+            reason=reason,
+            prompt_tokens=len(prompt.ids),
+            reply_tokens=produced,
+            first_token_seconds=first - begun,
+            tokens_per_second=(steps - 1) / (last - first) if steps > 1 else 0.0,
+            dropped_turns=prompt.dropped_turns,
+            cut_tokens=prompt.cut_tokens,
+        )
+
+    def score(self, pairs: Sequence[ScorePair]) -> list[PairScore]:
+        """Mean log-probability per token of both replies of each pair, ends of turn included.
+
+        Prompts lose their beginning, and replies their end, where the context is too short.
+        """
+        return [
+            PairScore(
+                chosen=self._mean_log_probability(pair.prompt, pair.chosen),
+                rejected=self._mean_log_probability(pair.prompt, pair.rejected),
+            )
+            for pair in pairs
+        ]
+
+    @torch.inference_mode()
+    def _mean_log_probability(self, prompt: Sequence[ChatMessage], reply: str) -> float:
+        prompt_ids, reply_ids = encode_exchange(self.tokenizer, prompt, reply)
+        reply_ids = reply_ids[: self.base.context - 1]
+        if not prompt_ids or not reply_ids:
+            raise InvalidValueError(
+                "The pair cannot be scored.", "Its prompt or reply is empty.", "Leave it out."
+            )
+        ids = (prompt_ids + reply_ids)[-self.base.context :]
+        logits = self.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        log_odds = logits[-len(reply_ids) - 1 : -1].float().log_softmax(-1)
+        return float(log_odds.gather(-1, torch.tensor(reply_ids)[:, None]).mean())
+
+    # The prompt, in blocks -------------------------------------------------------------
+
+    def _prefill(self, ids: list[int], stopped: Callable[[], bool]) -> torch.Tensor | None:
+        """The logits [vocabulary] after `ids`, or None if it was stopped."""
+        self._crop(self._reusable(ids))
+        logits = None
+        for start in range(len(self._cached), len(ids), BLOCK):
+            if stopped():
+                return None
+            block = ids[start : start + BLOCK]
+            logits = self._forward(block)
+            self._cached.extend(block)
+        return logits
+
+    def _reusable(self, ids: list[int]) -> int:
+        """Tokens of `ids` in whole blocks that are already computed; at least one is not."""
+        same = 0
+        for known, wanted in zip(self._cached, ids[:-1], strict=False):
+            if known != wanted:
+                break
+            same += 1
+        return same // BLOCK * BLOCK
+
+    def _keep_blocks(self) -> None:
+        """Forget the reply's tokens and the prompt's last, partial block."""
+        self._crop(len(self._cached) // BLOCK * BLOCK)
+
+    def _crop(self, length: int) -> None:
+        surplus = self._cache.get_seq_length() - length
+        if length == 0 or not all(type(each) is DynamicLayer for each in self._cache.layers):
+            self._forget()  # also caches that cannot go back, such as sliding windows
+        elif surplus > 0:
+            self._cache.crop(-surplus)
+        self._cached = self._cached[:length] if self._cache.get_seq_length() else []
+
+    def _forget(self) -> None:
+        self._cache, self._cached = self._empty_cache(), []
+
+    def _empty_cache(self) -> DynamicCache:
+        return DynamicCache(config=self.model.config)
+
+    def _step(self, token: int) -> torch.Tensor:
+        """The logits after one more token."""
+        # oneDNN repacks the weights for every product, which pays for a block only.
+        with torch.backends.mkldnn.flags(enabled=False):
+            return self._forward([token])
+
+    @torch.inference_mode()
+    def _forward(self, ids: list[int]) -> torch.Tensor:
+        output = self.model(
+            input_ids=torch.tensor([ids]),
+            past_key_values=self._cache,
+            use_cache=True,
+            **self._last_only,
+        )
+        logits: torch.Tensor = output.logits[0, -1]
+        return logits
+
+    def _warm_up(self) -> None:
+        """The first pass through the library is slow; take it before the first question."""
+        self.generate([ChatMessage(role="user", content="Hello")], Sampling(max_tokens=2))
+        self._forget()
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return max(1, min(physical, allowed or physical))
