@@ -1,0 +1,92 @@
+"""How much a preference pair can teach, and how sure it is that it is a preference. Pure.
+
+Both numbers are rules on the two texts, linear in their length. A pair begins at 1 and every
+doubt takes its share; the doubts are said in sentences that the user can read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xeno.events import ChatMessage
+from xeno.store.pairs import FeedbackType
+
+_CONFIDENCE: dict[FeedbackType, float] = {"correction": 0.95, "choice": 0.85, "import": 0.8}
+_WORD = re.compile(r"\w+")
+# Scripts without blanks between words count by character.
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """`score` and `confidence` from 0 to 1; `notes` says what lowered them."""
+
+    score: float
+    confidence: float
+    notes: tuple[str, ...]
+
+
+def assess(
+    prompt: Sequence[ChatMessage], chosen: str, rejected: str, feedback_type: FeedbackType
+) -> Quality:
+    """Judge a pair by its texts and by how it came about."""
+    score, confidence = 1.0, _CONFIDENCE[feedback_type]
+    notes: list[str] = []
+    words_chosen, words_rejected = _words(chosen), _words(rejected)
+
+    likeness = _likeness(words_chosen, words_rejected)
+    if words_chosen == words_rejected:
+        score, confidence = score - 0.4, confidence - 0.3
+        notes.append("The replies differ only in punctuation, case or layout.")
+    elif likeness > 0.95:
+        score, confidence = score - 0.2, confidence - 0.1
+        notes.append("The replies are almost the same.")
+    if not words_chosen:
+        score -= 0.4
+        notes.append("The chosen reply has no words.")
+    elif _repetition(words_chosen) > 0.2:
+        score -= 0.3
+        notes.append("The chosen reply repeats itself.")
+    if _repetition(words_rejected) > 0.5:
+        score -= 0.1
+        notes.append("The rejected reply is mostly repetition, which is easy to tell apart.")
+    longer, shorter = sorted((len(chosen), len(rejected)), reverse=True)
+    if longer > 20 * max(shorter, 1):
+        score, confidence = score - 0.2, confidence - 0.1
+        notes.append("One reply is more than twenty times as long as the other.")
+    question = prompt[-1].content.strip() if prompt else ""
+    if not _words(question):
+        score -= 0.2
+        notes.append("The prompt has no words.")
+    elif chosen.strip().casefold() == question.casefold():
+        score -= 0.4
+        notes.append("The chosen reply only repeats the prompt.")
+    return Quality(_share(score), _share(confidence), tuple(notes))
+
+
+def _words(text: str) -> list[str]:
+    words: list[str] = []
+    for word in _WORD.findall(text.casefold()):
+        words.extend(word if _UNSPACED.search(word) else [word])
+    return words
+
+
+def _likeness(first: list[str], second: list[str]) -> float:
+    """Dice coefficient of the two bags of words, 0 to 1."""
+    if not first and not second:
+        return 1.0
+    common = (Counter(first) & Counter(second)).total()
+    return 2 * common / (len(first) + len(second))
+
+
+def _repetition(words: list[str]) -> float:
+    """Share of 4-grams that were there before, 0 to 1."""
+    grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _share(value: float) -> float:
+    return round(min(1.0, max(0.0, value)), 3)
