@@ -7,6 +7,12 @@ from typing import Literal
 DEFAULT_EPSILON = 8.0
 DEFAULT_DELTA = 1e-5
 
+DEFAULT_LIFETIME_EPSILON = 16.0
+"""What all private runs of a profile together may spend, at `DEFAULT_DELTA`."""
+
+LEAST_EPSILON = 0.1
+"""Below this a run learns nothing: so little budget left is treated as none."""
+
 Strength = Literal["strong", "moderate", "weak"]
 
 

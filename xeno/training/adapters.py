@@ -1,0 +1,93 @@
+"""The adapter on the base: attached by PEFT, trained in float32, taken out under PEFT's names.
+
+A private run trains B only, over an A with orthonormal rows that follows from the seed and the
+module's name (FFA-LoRA, Sun et al. 2024, arXiv 2403.12313): half the numbers to hide, and noise
+that enters linearly instead of as a product of two noisy matrices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from xeno.errors import BaseModelError
+from xeno.versions.adapter import AdapterConfig
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+def attach(model: PreTrainedModel, config: AdapterConfig, seed: int) -> PeftModel:
+    """Put an adapter with B = 0 on `model`, so that nothing changes until the first step.
+
+    The base stays frozen and in evaluation mode (no dropout); only the adapter's layers are in
+    training mode, which is where Opacus looks.
+
+    Raises:
+        BaseModelError: if the base has none of the modules.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    try:
+        adapted: PeftModel = get_peft_model(
+            model,
+            LoraConfig(
+                r=config.rank,
+                lora_alpha=config.alpha,
+                target_modules=list(config.target_modules),
+                lora_dropout=0.0,
+                bias="none",
+                task_type="CAUSAL_LM",
+            ),
+        )
+    except ValueError as error:
+        raise BaseModelError(
+            "This base model cannot take an adapter.",
+            f"It cannot be put on {', '.join(config.target_modules)} ({error}).",
+            "Choose another base model.",
+        ) from error
+    adapted.eval()
+    for name, layer in lora_layers(adapted):
+        layer.train()
+        if config.kind == "lora_b_only" and name.endswith(".lora_A.default"):
+            layer.weight.requires_grad_(False)
+            layer.weight.data.copy_(_orthonormal_rows(layer.weight.shape, seed, name))
+    return adapted
+
+
+def lora_layers(model: torch.nn.Module) -> list[tuple[str, Any]]:
+    """The (name, layer) of every A and B in `model`, in the order of the model."""
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if name.endswith((".lora_A.default", ".lora_B.default"))
+    ]
+
+
+def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that are trained."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def extract(model: PeftModel) -> dict[str, torch.Tensor]:
+    """Copies of A and B of every adapted module, float32, under PEFT's saved names."""
+    from peft import get_peft_model_state_dict
+
+    state: dict[str, torch.Tensor] = get_peft_model_state_dict(model)
+    return {name: tensor.detach().float().cpu().clone() for name, tensor in state.items()}
+
+
+def _orthonormal_rows(shape: torch.Size, seed: int, name: str) -> torch.Tensor:
+    """A random matrix [rank, d_in] with orthonormal rows; the same for the same seed and name."""
+    rank, width = shape
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    columns = torch.randn(max(width, rank), rank, generator=generator, dtype=torch.float64)
+    basis, triangle = torch.linalg.qr(columns)
+    # Signs fixed by the diagonal, so that the result does not depend on the LAPACK at hand.
+    basis = basis * torch.sign(torch.diagonal(triangle))
+    return basis[:width].T.to(torch.float32)

@@ -1,0 +1,177 @@
+"""One preference pair, one row: prompt + chosen + rejected in a single sequence.
+
+The rejected reply restarts at the position after the prompt, and the attention mask hides the
+chosen reply from it. So the prompt is computed once, and a row of a batch is a pair: the
+gradient of a row is the gradient of a pair, which is what differential privacy clips.
+
+    token      p0 p1 p2 | c0 c1 c2 | r0 r1
+    position    0  1  2 |  3  4  5 |  3  4
+    sees       prompt   | + chosen | prompt + rejected
+
+An architecture that does not honour such a mask gets its two sequences as two adjacent rows,
+whose gradients are added before anything else happens to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from xeno.models.chat import encode_exchange
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from xeno.store.pairs import Pair
+
+LEAST_PROMPT = 16
+"""Tokens of a longer prompt that must remain when it is shortened to fit."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair as token ids. `prompt_cut` counts tokens taken from the left of the prompt."""
+
+    pair_id: str
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+    weight: float = 1.0
+    prompt_cut: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A pair that cannot be trained on, and why."""
+
+    pair_id: str
+    reason: str
+
+
+def encode_pair(tokenizer: PreTrainedTokenizerBase, pair: Pair, limit: int) -> Row | LeftOut:
+    """The row of `pair`, whose longer branch (prompt and reply) has at most `limit` tokens.
+
+    A prompt is shortened from the left, keeping a leading beginning-of-text token. Replies are
+    never shortened: half a reply would teach to stop there.
+    """
+    prompt, chosen = encode_exchange(tokenizer, pair.prompt, pair.chosen)
+    _, rejected = encode_exchange(tokenizer, pair.prompt, pair.rejected)
+    if chosen == rejected:
+        return LeftOut(pair.id, "Both replies are the same to this model's tokenizer.")
+    longest = max(len(chosen), len(rejected))
+    room = limit - longest
+    if room < min(len(prompt), LEAST_PROMPT):
+        return LeftOut(
+            pair.id,
+            f"Its longer reply has {longest} tokens; with its prompt it does not fit into {limit}.",
+        )
+    cut = max(0, len(prompt) - room)
+    if cut:
+        kept = prompt[cut:]
+        if prompt[0] == tokenizer.bos_token_id:
+            kept = [prompt[0], *prompt[cut + 1 :]]
+        prompt = kept
+    return Row(pair.id, tuple(prompt), tuple(chosen), tuple(rejected), pair.weight, cut)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as tensors. `rows_per_pair` is 1, or 2 for the fallback (chosen, rejected).
+
+    Attributes:
+        ids: token ids [rows, length], padded on the right.
+        positions: positions in the branch [rows, length].
+        mask: what each token may see, True for visible [rows, 1, length, length]; or, for two
+            rows a pair, which tokens are no padding [rows, length].
+        rows, columns: where the completion tokens are predicted [targets].
+        targets: the completion tokens [targets].
+        branches: the branch of each target, 2 pair + (0 chosen, 1 rejected) [targets].
+        lengths: tokens of each branch's completion, float [2 pairs].
+        weights: weight of each pair [pairs].
+    """
+
+    pairs: int
+    rows_per_pair: int
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    targets: torch.Tensor
+    branches: torch.Tensor
+    lengths: torch.Tensor
+    weights: torch.Tensor
+
+
+def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
+    """The batch of `rows` (at least one), padded with the token `pad`, which nothing sees."""
+    if rows_per_pair == 1:
+        sequences = [row.prompt + row.chosen + row.rejected for row in rows]
+    else:
+        sequences = [row.prompt + reply for row in rows for reply in (row.chosen, row.rejected)]
+    length = max(len(sequence) for sequence in sequences)
+    ids = torch.full((len(sequences), length), pad, dtype=torch.long)
+    for i, sequence in enumerate(sequences):
+        ids[i, : len(sequence)] = torch.tensor(sequence)
+    positions = torch.arange(length).repeat(len(sequences), 1)
+    if rows_per_pair == 1:
+        mask = torch.zeros(len(rows), 1, length, length, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            _lay_out(row, positions[i], mask[i, 0])
+    else:
+        mask = torch.zeros(len(sequences), length, dtype=torch.long)
+        for i, sequence in enumerate(sequences):
+            mask[i, : len(sequence)] = 1
+    places = [_places(row, i, rows_per_pair) for i, row in enumerate(rows)]
+    where = torch.tensor([place for each in places for place in each], dtype=torch.long)
+    lengths = [float(len(reply)) for row in rows for reply in (row.chosen, row.rejected)]
+    return Batch(
+        pairs=len(rows),
+        rows_per_pair=rows_per_pair,
+        ids=ids,
+        positions=positions,
+        mask=mask,
+        rows=where[:, 0],
+        columns=where[:, 1],
+        targets=where[:, 2],
+        branches=where[:, 3],
+        lengths=torch.tensor(lengths),
+        weights=torch.tensor([row.weight for row in rows]),
+    )
+
+
+def _lay_out(row: Row, positions: torch.Tensor, mask: torch.Tensor) -> None:
+    """Write positions [length] and visibility [length, length] of one row."""
+    length = len(positions)
+    prompt, split, end = len(row.prompt), len(row.prompt) + len(row.chosen), row.tokens
+    positions[split:end] = torch.arange(prompt, prompt + len(row.rejected))
+    positions[end:] = 0
+    mask.copy_(torch.ones(length, length, dtype=torch.bool).tril())
+    mask[split:, prompt:split] = False
+    # Padding sees itself only: a softmax over nothing would be NaN.
+    mask[end:] = False
+    mask[:, end:] = False
+    mask[range(end, length), range(end, length)] = True
+
+
+def _places(row: Row, i: int, rows_per_pair: int) -> list[tuple[int, int, int, int]]:
+    """(row, column, target, branch) of all completion tokens of pair `i`.
+
+    The first token of either reply is predicted by the last token of the prompt.
+    """
+    last = len(row.prompt) - 1
+    found = []
+    for side, reply in enumerate((row.chosen, row.rejected)):
+        shared = rows_per_pair == 1
+        begin = last + 1 + (len(row.chosen) if shared and side == 1 else 0)
+        columns = [last, *range(begin, begin + len(reply) - 1)]
+        index = i if shared else 2 * i + side
+        found += [(index, c, t, 2 * i + side) for c, t in zip(columns, reply, strict=True)]
+    return found
