@@ -241,8 +241,12 @@ class Engine:
     def _step(self, token: int) -> torch.Tensor:
         """The logits after one more token."""
         # oneDNN repacks the weights for every product, which pays for a block only.
-        with torch.backends.mkldnn.flags(enabled=False):
+        onednn: Any = torch.backends.mkldnn
+        before, onednn.enabled = onednn.enabled, False
+        try:
             return self._forward([token])
+        finally:
+            onednn.enabled = before
 
     @torch.inference_mode()
     def _forward(self, ids: list[int]) -> torch.Tensor:
