@@ -149,11 +149,14 @@ class Assistant:
         reply = self._conversations.message(message_id)
         if reply is None or reply.role != "assistant":
             raise InvalidValueError("Only a reply of the assistant can be regenerated.")
-        earlier = [
-            m
-            for m in self._conversations.messages(reply.conversation_id)
-            if m.position < reply.position and m.role == "user"
-        ]
+        turns = self._conversations.messages(reply.conversation_id)
+        if turns[-1].id != message_id:
+            raise InvalidValueError(
+                "Only the last reply of a conversation can be regenerated.",
+                "What was said after an earlier one would no longer fit.",
+                "Ask the question again in a message of its own.",
+            )
+        earlier = [turn for turn in turns if turn.role == "user"]
         if not earlier:
             raise InvalidValueError("This reply answers no message, so it cannot be regenerated.")
         return self._asked(

@@ -1,0 +1,370 @@
+"""`xeno train`, `xeno runs` and `xeno base`: learn from the pairs, and what was learned when."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from xeno.cli.commands import Commands
+from xeno.cli.output import Output, duration, when
+from xeno.cli.session import interactive, unlocked
+from xeno.errors import InvalidValueError, XenoError
+from xeno.events import Evaluated, Event, Failure, LogLine, Progress, RunFinished, RunStarted
+from xeno.models.base import inspect_base
+from xeno.models.starter import starter_folder
+from xeno.store.profile import Profile
+from xeno.store.runs import Run, Runs
+from xeno.training.forecast import forecast
+from xeno.training.plan import TrainingPlan
+from xeno.versions.registry import Registry
+from xeno.workers.host_client import BASE_SETTING, base_folder
+from xeno.workers.training_client import TrainingRun
+
+PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
+    parser.add_argument("--base", metavar="DIR", help="folder of the base model")
+    parser.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
+    parser.add_argument(
+        "--no-privacy", action="store_true", help="train without differential privacy"
+    )
+    settings = ", ".join(TrainingPlan.model_fields)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"change a setting of the plan: {settings}",
+    )
+    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
+    parser.add_argument(
+        "--on-stop",
+        choices=("keep", "discard"),
+        help="what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
+        "otherwise discard",
+    )
+    group = commands.group("runs", "list the training runs", show_runs)
+    group.add("list", "list the training runs", show_runs)
+    group.add("show", "show one run", show_run).add_argument("id")
+    base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
+    base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
+
+
+def run(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        plan = _plan(arguments, profile)
+        base = inspect_base(Path(plan.base), profile.home)
+        for note in base.notes:
+            output.progress(note)
+        _refuse_second(profile)
+        ahead = forecast(profile, plan)
+        if ahead.blockers:
+            raise XenoError("Training cannot start.", " ".join(ahead.blockers))
+        output.progress(ahead.sentence)
+        for warning in ahead.warnings:
+            output.progress(f"Note: {warning}")
+        watcher = _Watcher(output)
+        training = TrainingRun(profile, plan, watcher.event)
+        training.start()
+        finished = _waited(training, arguments.on_stop, output)
+        failure = training.failure
+        values = _result(profile, watcher, finished, failure)
+    if finished.status == "failed" and failure is not None:
+        raise XenoError(failure.what, failure.why, failure.todo)
+    _say_result(values, output)
+    output.result(values)
+    return 1 if finished.status == "failed" else 0
+
+
+def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
+    values: dict[str, Any] = {"base": str(base_folder(profile))}
+    for assignment in arguments.set:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise InvalidValueError(
+                f"{assignment!r} is not KEY=VALUE.", "", "Write for example --set epochs=3."
+            )
+        values[key.strip()] = None if value.strip().lower() in {"none", "auto", ""} else value
+    if values.get("dtype", "auto") is None:
+        values["dtype"] = "auto"
+    if arguments.base:
+        values["base"] = arguments.base
+    if arguments.epsilon is not None:
+        values["epsilon"] = arguments.epsilon
+    if arguments.no_privacy:
+        values["private"] = False
+    if arguments.force:
+        values["force"] = True
+    values["base"] = str(Path(str(values["base"])).expanduser().resolve())
+    try:
+        return TrainingPlan.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidValueError(
+            f"The setting {name!r} cannot be used." if name else "The plan cannot be used.",
+            f"{first['msg']}.",
+            f"The settings are: {', '.join(TrainingPlan.model_fields)}.",
+        ) from error
+
+
+def _refuse_second(profile: Profile) -> None:
+    runs = Runs(profile.db)
+    runs.mark_interrupted()
+    going = [each.id for each in runs.all() if each.status in {"waiting", "running"}]
+    if going:
+        raise XenoError(
+            "Another run of this profile is going on.",
+            f"It is the run {going[0]}.",
+            "Wait until it has ended, or stop it where it was started.",
+        )
+
+
+class _Watcher:
+    """Turns a run's events into lines, and keeps what the summary needs."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._shown = 0.0
+        self.started: RunStarted | None = None
+        self.first: Evaluated | None = None
+        self.last: Evaluated | None = None
+        self.log: list[str] = []
+
+    def event(self, event: Event) -> None:
+        """Called on the reader thread, one event after the other."""
+        match event:
+            case RunStarted():
+                self.started = event
+                self._output.progress(
+                    f"Learning from {event.pairs_training} pairs in {event.steps} steps, "
+                    f"{event.pairs_heldout} held out, {event.pairs_left_out} left out; "
+                    f"{event.dtype}, {event.threads} threads."
+                )
+            case Progress():
+                self._progress(event)
+            case Evaluated():
+                self.first, self.last = self.first or event, event
+                if event.preference_accuracy is not None:
+                    self._output.progress(
+                        f"Held-out preference accuracy after step {event.step}: "
+                        f"{event.preference_accuracy:.3f}"
+                    )
+            case LogLine():
+                self.log.append(event.text)
+                self._output.progress(event.text)
+            case Failure() | RunFinished():
+                pass  # told at the end
+            case _:
+                pass
+
+    def _progress(self, event: Progress) -> None:
+        share = event.step / max(event.steps, 1)
+        if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
+            self._shown = share
+            self._output.progress(
+                f"step {event.step}/{event.steps}  loss {event.loss:.4f}  "
+                f"margin {event.reward_margin:+.3f}  accuracy {event.preference_accuracy:.2f}  "
+                f"{event.pairs_per_second:.1f} pairs/s  "
+                f"{duration(event.eta_seconds)} left"
+            )
+
+
+def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
+    """Wait for the end. The first Ctrl-C stops in order, the second at once."""
+    stopping = False
+    with _terminate_as_interrupt():
+        while True:
+            try:
+                if finished := training.wait(0.2):
+                    return finished
+            except KeyboardInterrupt:
+                if stopping:
+                    training.kill()
+                    continue
+                choice = on_stop or _asked_what_to_do()
+                if choice != "continue":
+                    stopping = True
+                    output.progress(f"Stopping, to {choice} what was learned.")
+                    training.stop(keep=choice == "keep")
+
+
+def _asked_what_to_do() -> str:
+    if not interactive():
+        return "discard"
+    answers = {"k": "keep", "d": "discard", "c": "continue"}
+    while True:
+        try:
+            print(
+                "\n[k]eep what was learned so far, [d]iscard it, or [c]ontinue? ",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+            answer = input().strip().lower()[:1]
+        except (EOFError, KeyboardInterrupt):
+            return "discard"
+        if answer in answers:
+            return answers[answer]
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM is handled like Ctrl-C meanwhile: a service manager stops a run in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _result(
+    profile: Profile, watcher: _Watcher, finished: RunFinished, failure: Failure | None
+) -> dict[str, Any]:
+    started, first, last = watcher.started, watcher.first, watcher.last
+    label = None
+    if finished.version is not None:
+        label = Registry(profile).get(finished.version).label
+    return {
+        "run": finished.run_id,
+        "status": finished.status,
+        "version": finished.version,
+        "label": label,
+        "epsilon": finished.epsilon,
+        "private": None if started is None else started.private,
+        "pairs_training": None if started is None else started.pairs_training,
+        "pairs_heldout": None if started is None else started.pairs_heldout,
+        "pairs_left_out": None if started is None else started.pairs_left_out,
+        "heldout_preference_accuracy_before": first.preference_accuracy if first else None,
+        "heldout_preference_accuracy": last.preference_accuracy if last else None,
+        "longer_baseline": last.longer_baseline if last else None,
+        "shorter_baseline": last.shorter_baseline if last else None,
+        "seconds": finished.seconds,
+        "log": watcher.log,
+        "failure": None if failure is None else failure.what,
+    }
+
+
+def _say_result(values: dict[str, Any], output: Output) -> None:
+    if values["heldout_preference_accuracy"] is not None:
+        output.say(
+            f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
+            f"(before {values['heldout_preference_accuracy_before']:.3f}; picking the longer "
+            f"reply would score {values['longer_baseline']:.3f}, the shorter "
+            f"{values['shorter_baseline']:.3f})."
+        )
+    else:
+        output.say("No pair was held out, so there is no accuracy to report.")
+    if values["pairs_left_out"]:
+        output.say(
+            f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
+            "no reply was cut."
+        )
+    if values["version"] is None:
+        output.say(f"The run was {values['status']}; no version was made.")
+        return
+    privacy = (
+        f"epsilon {values['epsilon']:.3g}"
+        if values["epsilon"] is not None
+        else "trained without differential privacy"
+    )
+    output.say(
+        f"Version {values['label']} ({values['version'][:12]}), {privacy}, "
+        f"in {duration(values['seconds'])}. Use it: xeno deploy {values['label']}"
+    )
+
+
+def show_runs(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        runs = Runs(profile.db)
+        runs.mark_interrupted()
+        found = runs.all()
+    output.table(
+        ("run", "status", "created", "private", "version"),
+        [
+            (r.id[:8], r.status, when(r.created), r.plan.private, (r.version or "-")[:12])
+            for r in found
+        ],
+    )
+    output.result({"runs": [_run_values(each) for each in found]})
+    return 0
+
+
+def show_run(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        runs = Runs(profile.db)
+        runs.mark_interrupted()
+        found = [each for each in runs.all(1_000_000) if each.id.startswith(arguments.id)]
+        if len(found) != 1:
+            raise InvalidValueError(
+                f"There is no single run {arguments.id!r}.",
+                f"{len(found)} ids begin with that.",
+                "See 'xeno runs' for the ids.",
+            )
+        events = runs.events(found[0].id)
+    values = _run_values(found[0])
+    for key, value in values.items():
+        output.say(f"{key}: {value}")
+    for event in events:
+        if isinstance(event, LogLine):
+            output.say(f"log: {event.text}")
+    output.result({**values, "events": [event.model_dump() for event in events]})
+    return 0
+
+
+def _run_values(each: Run) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "status": each.status,
+        "created": each.created,
+        "started": each.started,
+        "finished": each.finished,
+        "plan": each.plan.model_dump(),
+        "base_hash": each.base_hash,
+        "data_hash": each.data_hash,
+        "environment": dict(each.environment),
+        "metrics": dict(each.metrics),
+        "failure": None if each.failure is None else each.failure.model_dump(),
+        "version": each.version,
+    }
+
+
+def choose_base(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        if arguments.folder == "starter":
+            starter_folder()
+            profile.set_setting(BASE_SETTING, None)
+        elif arguments.folder:
+            folder = Path(arguments.folder).expanduser().resolve()
+            inspect_base(folder, profile.home)
+            profile.set_setting(BASE_SETTING, str(folder))
+        base = inspect_base(base_folder(profile), profile.home)
+    output.say(f"{base.name}: {base.architecture}, {base.parameters / 1e6:.1f} million parameters,")
+    output.say(f"reads {base.context} tokens, in {base.folder}")
+    for note in base.notes:
+        output.say(note)
+    output.result(
+        {
+            "folder": str(base.folder),
+            "name": base.name,
+            "architecture": base.architecture,
+            "parameters": base.parameters,
+            "context": base.context,
+            "base_hash": base.base_hash,
+            "notes": list(base.notes),
+        }
+    )
+    return 0
