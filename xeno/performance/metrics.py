@@ -20,9 +20,9 @@ from xeno.store.profile import Profile, open_profile
 # A reply is accepted unless it got a thumb down, was corrected, or was regenerated.
 _POINTS = """
 WITH replies AS (
-    SELECT rowid AS seq, id, coalesce(version, 'base') AS model_name, created, superseded = 0 AND NOT EXISTS (
-        SELECT 1 FROM feedback WHERE message_id = messages.id
-        AND (kind = 'correction' OR (kind IN ('thumb', 'choice') AND value < 0))) AS accepted
+    SELECT rowid AS seq, id, coalesce(version, 'base') AS model_name, created,
+        superseded = 0 AND NOT EXISTS (SELECT 1 FROM feedback WHERE message_id = messages.id
+            AND (kind = 'correction' OR (kind IN ('thumb', 'choice') AND value < 0))) AS accepted
     FROM messages WHERE role = 'assistant'
 ), points AS (
     SELECT model_name, metric, value, created, id AS seq FROM metrics
