@@ -8,6 +8,7 @@ Nothing heavy is imported before a command needs it.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         output.error(XenoError("Interrupted."))
     except BrokenPipeError:  # the reader of our output has gone, as in `xeno runs | head -1`
-        sys.stdout = open(sys.__stderr__.fileno(), "w", closefd=False)  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # the process's edge: a bug of ours, shown as one
         traceback.print_exc()
         output.error(
