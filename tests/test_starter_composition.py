@@ -21,7 +21,8 @@ from xeno.benchmarking.reply_rules import (
     word_count,
     words,
 )
-from xeno.benchmarking.starter import FOLDER, TopicJudge, read_heldout
+from xeno.benchmarking.starter import TopicJudge, read_heldout
+from xeno.models.starter import starter_folder
 from xeno.personalization.preferences import ALLOWED, Preferences, prompt_prefix
 
 COMBINATIONS = [Preferences(*values) for values in product(*ALLOWED.values())]
@@ -106,7 +107,7 @@ def test_every_topic_is_trained_in_most_wordings(composer: Composer) -> None:
 
 
 def test_the_shipped_prompts_are_held_out_ones(topics: list[Topic]) -> None:
-    shipped = read_heldout(FOLDER)
+    shipped = read_heldout(starter_folder())
     by_name = {topic.name: topic for topic in topics}
     assert len(shipped.prompts) >= 200
     for prompt in shipped.prompts:

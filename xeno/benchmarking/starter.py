@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import time
 from collections import Counter
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import resources
 from xeno.benchmarking.reply_rules import (
     detail_of,
     format_of,
@@ -28,9 +28,9 @@ from xeno.benchmarking.reply_rules import (
     words,
 )
 from xeno.errors import BaseModelError
+from xeno.models.starter import starter_folder
 from xeno.personalization.preferences import Preferences, prompt_prefix
 
-FOLDER = Path(resources.__file__).parent / "starter-model"
 HELDOUT = "heldout.json"
 MAX_NEW_TOKENS = 160
 
@@ -172,6 +172,8 @@ def judged(prompt: HeldOutPrompt, reply: TimedReply, judge: TopicJudge) -> dict[
 
 def load(folder: Path) -> tuple[Any, Any]:
     """Model (fp32, in evaluation mode) and tokenizer of `folder`; nothing is downloaded."""
+    # Spinning threads cost more than they give beside any other work; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -182,7 +184,7 @@ def load(folder: Path) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
-def measure(folder: Path = FOLDER, prompts: int = 200) -> dict[str, float]:
+def measure(folder: Path, prompts: int = 200) -> dict[str, float]:
     """Answers the first `prompts` held-out prompts and returns the means of all measures.
 
     Args:
@@ -224,11 +226,11 @@ def missed(result: Mapping[str, float]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the measures; returns 1 if one misses its target, otherwise 0."""
     parser = argparse.ArgumentParser(prog="xeno bench starter", description=main.__doc__)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="the starter model")
+    parser.add_argument("--folder", type=Path, help="the starter model")
     parser.add_argument("--prompts", type=int, default=200, help="how many held-out prompts")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    result = measure(options.folder, options.prompts)
+    result = measure(options.folder or starter_folder(), options.prompts)
     failed = missed(result)
     if options.json:
         print(json.dumps({"measures": result, "missed": failed}, indent=2))
