@@ -37,6 +37,7 @@ else:
 
 _SALT_BYTES = 16
 _BUSY_SECONDS = 30.0
+_LOG_BYTES = 4 * 2**20  # what the write-ahead log may keep after a large import
 _NOT_WRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_DATA")
 
@@ -121,7 +122,7 @@ class Database:
             try:
                 yield connection
                 connection.execute("COMMIT" if outermost else f"RELEASE s{handle.depth - 1}")
-            except BaseException:
+            except BaseException as error:
                 # SQLite has already rolled back by itself after some errors (a full disk).
                 if connection.in_transaction:
                     if outermost:
@@ -129,6 +130,9 @@ class Database:
                     else:
                         connection.execute(f"ROLLBACK TO s{handle.depth - 1}")
                         connection.execute(f"RELEASE s{handle.depth - 1}")
+                if outermost and getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+                    with contextlib.suppress(sqlite.Error):  # gives the log's space back
+                        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 raise
             finally:
                 handle.depth -= 1
@@ -175,6 +179,7 @@ class Database:
                 connection.execute(f"PRAGMA key = \"x'{self._key.hex()}{self._salt.hex()}'\"")
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
             connection.close()

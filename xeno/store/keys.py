@@ -114,8 +114,10 @@ class KeyDescription(BaseModel):
 
 def create_key(
     paths: ProfilePaths, passphrase: AskPassphrase | None, wanted: Protection | None = None
-) -> tuple[ProfileKey, Protection]:
-    """Make the profile's key and put it away, in the keyring if one answers.
+) -> tuple[ProfileKey, KeyDescription]:
+    """Make a profile's key and put it away, in the keyring if one answers.
+
+    The description is for `keep_description`, once what the key opens is there.
 
     Args:
         paths: the profile's files; its folder must be there.
@@ -140,8 +142,12 @@ def create_key(
         )
     else:
         files.write_atomic(paths.key_file, key.hex().encode() + b"\n")
+    return key, description
+
+
+def keep_description(paths: ProfilePaths, description: KeyDescription) -> None:
+    """Write `key.json`; from now on the profile counts as made."""
     files.write_atomic(paths.key_description, description.model_dump_json(indent=1).encode())
-    return key, description.protection
 
 
 def open_key(
@@ -177,7 +183,8 @@ def _describe(paths: ProfilePaths) -> KeyDescription:
         raise LockedProfileError(
             f"The profile in {paths.folder.name!r} has no readable key.json.",
             f"The system says: {error.strerror or error}.",
-            "Restore key.json from a backup of the profile's folder.",
+            "Restore key.json from a backup of the profile's folder, or delete the folder if "
+            "the profile was never used.",
         ) from error
     try:
         description = KeyDescription.model_validate_json(content)

@@ -85,8 +85,16 @@ def open_profile(
         files.private_folder(paths.folder)
         with files.locked(paths.folder / "key.lock"):
             if not _exists(paths):  # another process may have made it meanwhile
-                key, _ = keys.create_key(paths, passphrase, protection)
+                key, description = keys.create_key(paths, passphrase, protection)
+                Database(paths.database, key.database).close()
+                keys.keep_description(paths, description)
     key, kept = keys.open_key(paths, passphrase, key)
+    if not paths.database.exists():
+        raise DamagedDataError(
+            f"{paths.database.name} of the profile {name!r} is gone.",
+            f"The profile's folder {paths.folder} has its key and not its data.",
+            "Restore the profile from a backup, or delete the folder to begin anew.",
+        )
     try:
         database = Database(paths.database, key.database)
     except LockedProfileError as error:
