@@ -18,6 +18,7 @@ from xeno.events import (
     HostReady,
     LoadBase,
     OpenProfile,
+    Quit,
     ReplyDelta,
     ReplyFinished,
     Score,
@@ -41,6 +42,7 @@ class Host:
         self._profile: Profile | None = None
         self._engine: Engine | None = None
         self._stopped: set[str] = set()
+        self._quitting = False
         self.channel = Channel(self._urgent)
 
     def work(self) -> None:
@@ -62,6 +64,8 @@ class Host:
         if isinstance(command, StopReply):
             self._stopped.add(command.request)
             return True
+        if isinstance(command, Quit):
+            self._quitting = True  # the reply at hand ends, then the command is met in line
         return False
 
     def _load(self, folder: Path) -> None:
@@ -101,7 +105,7 @@ class Host:
             command.messages,
             command.sampling,
             on_text=lambda text: self.channel.emit(ReplyDelta(request=command.request, text=text)),
-            stopped=lambda: command.request in self._stopped,
+            stopped=lambda: self._quitting or command.request in self._stopped,
         )
         return ReplyFinished(
             request=command.request,
