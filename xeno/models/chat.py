@@ -77,11 +77,10 @@ def encode_exchange(
     prompt = _encode(tokenizer, prompt_text)
     turn = ChatMessage(role="assistant", content=reply)
     whole_text = _render(tokenizer, [*messages, turn], False)
-    end = turn_end(tokenizer)
-    start = whole_text.rfind(reply)
-    if not reply or start < 0 or not whole_text.startswith(prompt_text):
+    after, end = _after_turn(tokenizer), turn_end(tokenizer)
+    if not whole_text.startswith(prompt_text) or not whole_text.endswith(after):
         return prompt, [*_encode(tokenizer, reply), *end]
-    until_end = whole_text[: start + len(reply)]
+    until_end = whole_text[: len(whole_text) - len(after)]
     whole = _encode(tokenizer, until_end)
     if whole[: len(prompt)] == prompt:
         return prompt, [*whole[len(prompt) :], *end]
@@ -92,18 +91,22 @@ def encode_exchange(
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What the template writes after an assistant's words, up to its first special token;
     the end-of-text token where the template writes none; empty where there is neither."""
-    turns = [
-        ChatMessage(role="user", content="x"),
-        ChatMessage(role="assistant", content=_PROBE),
-    ]
-    after = _render(tokenizer, turns, False).partition(_PROBE)[2]
-    ids = _encode(tokenizer, after)
+    ids = _encode(tokenizer, _after_turn(tokenizer))
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     for position, token in enumerate(ids):
         if token in special:
             return ids[: position + 1]
     end = tokenizer.eos_token_id
     return [int(end)] if isinstance(end, int) else []
+
+
+def _after_turn(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text that the template writes after an assistant's words."""
+    turns = [
+        ChatMessage(role="user", content="x"),
+        ChatMessage(role="assistant", content=_PROBE),
+    ]
+    return _render(tokenizer, turns, False).rpartition(_PROBE)[2]
 
 
 def end_of_reply_ids(

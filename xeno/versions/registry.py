@@ -1,7 +1,8 @@
 """The versions of a profile: an encrypted file and a signed row for each.
 
 The file is on disk before its row is written, and gone before its row is: a crash leaves at
-most a file that nobody refers to, or a row that can be deleted again. Light: torch is imported only where tensors are made or handed out.
+most a file that nobody refers to, or a row that can be deleted again. Light: torch is imported
+only where tensors are made or handed out.
 """
 
 from __future__ import annotations
