@@ -52,3 +52,11 @@ def test_a_wrong_preference_is_refused_and_names_what_is_allowed(
     with pytest.raises(InvalidValueError, match=named):
         engine.update_preference(key, value)
     assert profile.db.read("SELECT * FROM preferences") == []
+
+
+def test_the_package_offers_the_engine_by_name() -> None:
+    import xeno
+
+    assert xeno.PersonalizationEngine is PersonalizationEngine
+    with pytest.raises(AttributeError):
+        _ = xeno.Unknown

@@ -1,3 +1,24 @@
 """XENO's core: everything but the window and the federation, usable headless."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xeno.performance.metrics import PerformanceTracker as PerformanceTracker
+    from xeno.personalization.engine import PersonalizationEngine as PersonalizationEngine
+
 __version__ = "0.1.0"
+
+# The names for scripts, imported when they are first used: `import xeno` stays light.
+_PUBLIC = {
+    "PerformanceTracker": "xeno.performance.metrics",
+    "PersonalizationEngine": "xeno.personalization.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""From feedback on replies to preference pairs."""
