@@ -1,0 +1,1 @@
+"""The window. Qt and nothing heavy: the models live in child processes."""

@@ -1,0 +1,154 @@
+"""Plots in the colours of the window. Built when first shown: pyqtgraph is slow to load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
+
+from ui.theme import Theme
+from ui.widgets.basics import label
+
+_DRAW_EVERY = 250  # ms
+_DRAWN_POINTS = 600  # more are not seen, and cost the window time
+
+Points = Sequence[tuple[float, float]]
+
+
+class LinePlot(QWidget):
+    """Lines and points over a number or a time axis; data may be given before it is shown.
+
+    Args:
+        theme: the look.
+        name: what the plot shows; also what a screen reader says.
+        times: the horizontal axis shows Unix times as dates.
+        dots: mark the single points as well.
+    """
+
+    def __init__(
+        self, theme: Theme, name: str, *, times: bool = False, dots: bool = False, bottom: str = ""
+    ) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self._theme = theme
+        self._times = times
+        self._dots = dots
+        self._bottom = bottom
+        self._lines: dict[str, list[tuple[float, float]]] = {}
+        self._plot: Any = None
+        self._curves: dict[str, Any] = {}
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(4)
+        self.title = label(name, "muted", wrap=False)
+        self._column.addWidget(self.title)
+        self.setMinimumHeight(170)
+        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY)
+        self._soon.timeout.connect(self._draw)
+        theme.changed.connect(self._recolour)
+
+    def clear(self) -> None:
+        """Take all lines away."""
+        self._lines.clear()
+        self._refresh()
+
+    def add_point(self, line: str, x: float, y: float) -> None:
+        """Add one point to `line`; drawn a moment later, together with others."""
+        self._lines.setdefault(line, []).append((x, y))
+        self._refresh()
+
+    def show_lines(self, lines: dict[str, Points]) -> None:
+        """Replace all lines."""
+        self._lines = {name: list(points) for name, points in lines.items()}
+        self._refresh()
+
+    def points(self, line: str) -> list[tuple[float, float]]:
+        """What `line` shows."""
+        return list(self._lines.get(line, []))
+
+    def _refresh(self) -> None:
+        described = "; ".join(
+            f"{name}: {points[-1][1]:.3g}" for name, points in self._lines.items() if points
+        )
+        self.setAccessibleDescription(described)
+        if self._plot is not None and not self._soon.isActive():
+            self._soon.start()
+
+    def showEvent(self, event: object) -> None:  # noqa: N802
+        super().showEvent(event)  # type: ignore[arg-type]
+        if self._plot is None:
+            self._build()
+            self._draw()
+
+    def _build(self) -> None:
+        import pyqtgraph
+
+        axes = {"bottom": pyqtgraph.DateAxisItem()} if self._times else {}
+        plot = pyqtgraph.PlotWidget(axisItems=axes, background=None)
+        plot.setAccessibleName(self.accessibleName())
+        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        plot.setMenuEnabled(False)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.hideButtons()
+        plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
+        if self._bottom:
+            plot.setLabel("bottom", self._bottom)
+        self._plot = plot
+        self._column.addWidget(plot, 1)
+        self._recolour()
+
+    def _recolour(self) -> None:
+        if self._plot is None:
+            return
+        import pyqtgraph
+
+        for side in ("left", "bottom"):
+            axis = self._plot.getAxis(side)
+            axis.setPen(pyqtgraph.mkPen(self._theme.colors.border))
+            axis.setTextPen(pyqtgraph.mkPen(self._theme.colors.muted))
+            axis.setTickFont(self.font())
+        self._plot.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
+        for curve in self._curves.values():
+            self._plot.removeItem(curve)
+        self._curves.clear()
+        legend = self._plot.getPlotItem().legend
+        if legend is not None:
+            legend.setLabelTextColor(self._theme.colors.text)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._plot is None:
+            return
+        if len(self._lines) > 1 and self._plot.getPlotItem().legend is None:
+            self._plot.addLegend(offset=(-6, 6), labelTextColor=self._theme.colors.text)
+        for name in [each for each in self._curves if each not in self._lines]:
+            self._plot.removeItem(self._curves.pop(name))
+        for place, (name, points) in enumerate(self._lines.items()):
+            curve = self._curves.get(name) or self._curve(name, place)
+            drawn = _thinned(points)
+            curve.setData([x for x, _ in drawn], [y for _, y in drawn])
+
+    def _curve(self, name: str, place: int) -> Any:
+        import pyqtgraph
+
+        colors = self._theme.colors.lines
+        color = colors[place % len(colors)]
+        dots = {"symbol": "o", "symbolSize": 6, "symbolBrush": color, "symbolPen": None}
+        curve = self._plot.plot(
+            pen=pyqtgraph.mkPen(color, width=1.6),
+            antialias=True,
+            name=name,
+            **(dots if self._dots else {}),
+        )
+        self._curves[name] = curve
+        return curve
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most `_DRAWN_POINTS` of the points, evenly, the last one always."""
+    step = -(-len(points) // _DRAWN_POINTS)
+    if step <= 1:
+        return points
+    return [*points[:-1:step], points[-1]]
