@@ -20,7 +20,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from xeno.errors import InvalidValueError
+from xeno.errors import BaseModelError, InvalidValueError
 from xeno.events import ChatMessage, PairScore, Sampling, ScorePair
 from xeno.inference.conversation import fit
 from xeno.inference.decoding import Sampler, TextStream
@@ -68,6 +68,7 @@ class Engine:
         self.dtype = choose_dtype(base, dtype)
         self.tokenizer = load_tokenizer(base)
         self.model: Any = load_model(base, self.dtype)
+        self._require_words()
         self.notes = base.notes
         self._ends = end_of_reply_ids(
             self.tokenizer, self.model.config, self.model.generation_config
@@ -258,6 +259,16 @@ class Engine:
         )
         logits: torch.Tensor = output.logits[0, -1]
         return logits
+
+    def _require_words(self) -> None:
+        """Every token that the tokenizer can give must have a row in the model."""
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        if (largest := max(self.tokenizer.get_vocab().values(), default=0)) >= rows:
+            raise BaseModelError(
+                f"{self.base.folder} cannot be used as a base model.",
+                f"Its tokenizer knows token {largest}, and the model only {rows} tokens.",
+                "Download the model again, or choose another folder.",
+            )
 
     def _warm_up(self) -> None:
         """The first pass through the library is slow; take it before the first question."""
