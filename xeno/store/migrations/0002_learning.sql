@@ -3,9 +3,104 @@
 -- learning
 
 -- memory
+CREATE TABLE memories (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL CHECK (kind IN ('fact', 'episode', 'workflow')),
+    topic      TEXT NOT NULL,            -- a fact's category, an episode's type, a workflow's name
+    name       TEXT NOT NULL DEFAULT '', -- a fact's key
+    content    TEXT NOT NULL,            -- JSON: the value, the description, the steps
+    context    TEXT NOT NULL DEFAULT '{}',
+    text       TEXT NOT NULL,            -- as it is searched and said in the prompt
+    source     TEXT NOT NULL,            -- who or what it came from
+    message_id TEXT REFERENCES messages(id) ON DELETE SET NULL,
+    importance REAL NOT NULL CHECK (importance BETWEEN 0 AND 1),
+    pinned     INTEGER NOT NULL DEFAULT 0, -- brought into every prompt
+    created    REAL NOT NULL,
+    updated    REAL NOT NULL,
+    used       REAL,                     -- when a prompt last had it
+    uses       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX memories_named ON memories(kind, topic, name) WHERE kind != 'episode';
+CREATE INDEX memories_by_updated ON memories(updated);
+CREATE INDEX memories_by_topic ON memories(topic, kind, created);
+CREATE VIRTUAL TABLE memory_index USING fts5(
+    text, content = 'memories', content_rowid = 'id',
+    tokenize = 'porter unicode61 remove_diacritics 2'
+);
+-- What is forgotten leaves the index at once, not at its next merge.
+INSERT INTO memory_index(memory_index, rank) VALUES ('secure-delete', 1);
+CREATE TRIGGER memories_added AFTER INSERT ON memories BEGIN
+    INSERT INTO memory_index(rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER memories_deleted AFTER DELETE ON memories BEGIN
+    INSERT INTO memory_index(memory_index, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+CREATE TRIGGER memories_edited AFTER UPDATE OF text ON memories BEGIN
+    INSERT INTO memory_index(memory_index, rowid, text) VALUES ('delete', old.id, old.text);
+    INSERT INTO memory_index(rowid, text) VALUES (new.id, new.text);
+END;
 
 -- intents
+CREATE TABLE intent_examples (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    input   TEXT NOT NULL UNIQUE,        -- one text has one intent: the last one said
+    output  TEXT NOT NULL DEFAULT '',
+    intent  TEXT NOT NULL,               -- 'unknown': like nothing that has an intent
+    context TEXT NOT NULL DEFAULT '{}',
+    rating  REAL CHECK (rating BETWEEN 1 AND 5),
+    created REAL NOT NULL
+) STRICT;
+CREATE INDEX intent_examples_by_intent ON intent_examples(intent, created);
+CREATE TABLE intent_templates (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    intent   TEXT NOT NULL,
+    template TEXT NOT NULL,
+    created  REAL NOT NULL,
+    UNIQUE (intent, template)
+) STRICT;
 
 -- imports
+CREATE TABLE examples (
+    id          TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL UNIQUE,         -- SHA-256 of kind, prompt, reply, label
+    kind        TEXT NOT NULL CHECK (kind IN ('instruction', 'unpaired', 'chat', 'intent')),
+    prompt      TEXT NOT NULL,                -- JSON: list of {role, content}
+    reply       TEXT,                         -- NULL: an intent has none
+    label       TEXT,                         -- unpaired: good, bad; intent: its name
+    source      TEXT NOT NULL,                -- file, collector, or what the record says
+    created     REAL NOT NULL,
+    active      INTEGER NOT NULL DEFAULT 1,
+    metadata    TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX examples_by_kind ON examples(kind, created);
+
+CREATE TABLE imports (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    file       TEXT NOT NULL,                 -- its name, without the folder
+    format     TEXT NOT NULL,
+    created    REAL NOT NULL,
+    counts     TEXT NOT NULL,                 -- JSON: kind -> how many were added
+    duplicates INTEGER NOT NULL,
+    rejected   INTEGER NOT NULL,
+    mapping    TEXT NOT NULL DEFAULT '{}',    -- JSON: field -> column
+    undone     REAL
+) STRICT;
+
+CREATE TABLE import_rows (                    -- what an import added, for its undoing
+    import_id INTEGER NOT NULL REFERENCES imports(id),
+    kind      TEXT NOT NULL CHECK (kind IN
+              ('pair', 'example', 'conversation', 'preference', 'memory')),
+    row_id    TEXT NOT NULL
+) STRICT;
+CREATE INDEX import_rows_by_import ON import_rows(import_id);
+
+CREATE TABLE import_mappings (
+    columns TEXT PRIMARY KEY,                 -- JSON: the sorted column names
+    mapping TEXT NOT NULL,                    -- JSON: field -> column
+    updated REAL NOT NULL
+) STRICT;
+
+-- Groups are counted and held out together; without the index that needs them all in memory.
+CREATE INDEX pairs_by_group ON pairs(group_id);
 
 -- pairs
