@@ -148,13 +148,19 @@ def test_an_adapter_of_another_shape_is_refused_and_the_base_answers(engine: Eng
     assert engine.generate(QUESTION, GREEDY).text == first
 
 
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def engine_of_each_format(request: pytest.FixtureRequest, folder: Path) -> Engine:
+    return Engine(inspect_base(folder), dtype=request.param)
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(lengths=st.lists(st.integers(1, 150), min_size=2, max_size=4))
 def test_what_is_kept_between_turns_never_changes_a_reply(
-    engine: Engine, lengths: list[int]
+    engine_of_each_format: Engine, lengths: list[int]
 ) -> None:
+    engine = engine_of_each_format
     talk: list[ChatMessage] = [SYSTEM]
     for length in lengths:
         talk.append(user("abcdefghij"[length % 10] * length))

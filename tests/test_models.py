@@ -185,6 +185,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "packed weights": (_config(quantization_config={"quant_method": "gptq"}), "packed"),
     "not for text": (_config(architectures=["BertModel"]), "BertModel"),
     "no architecture": (_config(architectures=[]), "no architecture"),
+    "a configuration of endless layers": (_config(num_hidden_layers=10**9), "layers"),
     "truncated weights": (_truncated, "truncated or damaged"),
     "weights cut in the header": (_truncated_in_header, "truncated or damaged"),
     "empty weights": (_empty_weights, "truncated or damaged"),
@@ -265,6 +266,28 @@ def test_a_changed_header_byte_is_refused_or_harmless(
 def test_weights_that_the_architecture_lacks_are_refused_at_loading(folder: Path) -> None:
     change_json(folder / "config.json", num_hidden_layers=3)
     with pytest.raises(BaseModelError, match="missing"):
+        load_model(inspect_base(folder), "float32")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"vocab_size": 10**9},
+        {"hidden_size": 10**8},
+        {"num_attention_heads": 0},
+        {"num_attention_heads": -3},
+        {"hidden_act": "none"},
+        {"head_dim": "a"},
+        {"rope_parameters": {"rope_type": "x"}},
+        {"vocab_size": 300},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_lies_is_refused_without_filling_the_memory(
+    folder: Path, values: dict[str, object]
+) -> None:
+    change_json(folder / "config.json", **values)
+    with pytest.raises(BaseModelError):
         load_model(inspect_base(folder), "float32")
 
 

@@ -206,10 +206,10 @@ class PersonalizationTab(Page):
 
     def _write(self, change: Callable[[], object]) -> None:
         self._session.tasks.run(change, failed=self._not_kept, owner=self, in_order=True)
+        self.reload()  # after the change; what an earlier reading brings is no longer heard
 
     def _not_kept(self, error: BaseException) -> None:
         self.notice.explain(error)
-        self.reload()
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]

@@ -111,13 +111,22 @@ class DemoResult:
         ]
 
 
-def run_demo(epsilon: float | None, say: Say, *, keep_home: bool = False) -> DemoResult:
+def run_demo(
+    epsilon: float | None,
+    say: Say,
+    *,
+    keep_home: bool = False,
+    corrections: int | None = None,
+    heldout: int = HELDOUT,
+) -> DemoResult:
     """Run the demonstration in a temporary home and return what it measured.
 
     Args:
         epsilon: privacy that the training may spend; None trains without.
         say: takes the lines for people.
         keep_home: leave the home behind and say where it is.
+        corrections: how many replies are corrected; None takes 60, with privacy 200.
+        heldout: how many held-out questions are measured with.
 
     Raises:
         XenoError: a step failed; says which and why.
@@ -130,7 +139,9 @@ def run_demo(epsilon: float | None, say: Say, *, keep_home: bool = False) -> Dem
             open_profile(Home.at(folder), "demo", protection="file") as profile,
             HostClient(profile, starter_folder()) as host,
         ):
-            result = _Demo(profile, host, say).run(epsilon, begun)
+            if corrections is None:
+                corrections = CORRECTIONS if epsilon is None else PRIVATE_CORRECTIONS
+            result = _Demo(profile, host, say, corrections, heldout).run(epsilon, begun)
     finally:
         if keep_home:
             say(f"The demo's home is {folder} (profile demo).")
@@ -142,31 +153,34 @@ def run_demo(epsilon: float | None, say: Say, *, keep_home: bool = False) -> Dem
 class _Demo:
     """The scripted user at work."""
 
-    def __init__(self, profile: Profile, host: HostClient, say: Say) -> None:
+    def __init__(
+        self, profile: Profile, host: HostClient, say: Say, corrections: int, heldout: int
+    ) -> None:
         self._profile = profile
         self._host = host
         self._say = say
+        self._corrections = corrections
+        self._heldout = heldout
         self._assistant = Assistant(profile, host)
         self._printed = 0
 
     def run(self, epsilon: float | None, begun: float) -> DemoResult:
         ready = self._host.ready()
         self._say(f"{ready.name}: {ready.parameters / 1e6:.1f} million parameters, {ready.dtype}")
-        wanted = CORRECTIONS if epsilon is None else PRIVATE_CORRECTIONS
-        heldout, others = _questions()
+        heldout, others = questions(self._heldout)
         before, pairs = self._measured_pairs(heldout)
-        corrected = self._correct(others, wanted)
+        corrected = self._correct(others, self._corrections)
         scores_before = self._host.score(pairs, "base").scores
         epsilon_spent, version, train_seconds = self._train(epsilon)
         Deployment(self._profile).deploy(version, "the demonstration")
         scores_after = self._host.score(pairs, "active").scores
-        questions = [pair.prompt[-1].content for pair in pairs]
-        self._say(f"Asking the same {len(questions)} questions again.")
-        after = [self._ask(question) for question in questions]
+        asked = [pair.prompt[-1].content for pair in pairs]
+        self._say(f"Asking the same {len(asked)} questions again.")
+        after = [self._ask(question) for question in asked]
         Deployment(self._profile).rollback("base")
         self._say("Rolled back; asking once more.")
-        again = [self._ask(question) for question in questions]
-        self._show(questions, before, after)
+        again = [self._ask(question) for question in asked]
+        self._show(asked, before, after)
         return DemoResult(
             pairs=corrected,
             heldout_preference_accuracy_before=accuracy(scores_before),
@@ -191,31 +205,31 @@ class _Demo:
             raise XenoError("The demonstration failed.", reply.finished.fallback)
         return reply
 
-    def _measured_pairs(self, questions: Sequence[str]) -> tuple[list[Reply], list[ScorePair]]:
+    def _measured_pairs(self, candidates: Sequence[str]) -> tuple[list[Reply], list[ScorePair]]:
         """The base's replies to held-out questions, and each with its scripted edit as a pair."""
-        self._say(f"Asking {HELDOUT} held-out questions; nothing of them is trained on.")
+        self._say(f"Asking {self._heldout} held-out questions; nothing of them is trained on.")
         replies: list[Reply] = []
         pairs: list[ScorePair] = []
-        for question in questions:
+        for question in candidates:
             reply = self._ask(question)
             edit = brief_bullets(reply.finished.text)
             if edit is not None:
                 replies.append(reply)
                 pairs.append(_pair(reply, question, edit))
-            if len(pairs) == HELDOUT:
+            if len(pairs) == self._heldout:
                 return replies, pairs
         raise XenoError(
             "The demonstration failed.",
-            f"Only {len(pairs)} of {len(questions)} replies to held-out questions could be edited.",
+            f"Only {len(pairs)} of {len(candidates)} replies to held-out questions can be edited.",
             "Install XENO again: its starter model seems not to be the one that was shipped.",
         )
 
-    def _correct(self, questions: Sequence[str], wanted: int) -> int:
+    def _correct(self, candidates: Sequence[str], wanted: int) -> int:
         """Chat and correct until `wanted` replies are corrected; how many there are then."""
         self._say(f"Chatting, and correcting {wanted} replies to brief bullets.")
         recorder = FeedbackRecorder(self._profile)
         done = 0
-        for question in questions:
+        for question in candidates:
             reply = self._ask(question)
             edit = brief_bullets(reply.finished.text)
             if edit is None:  # nothing in it to keep; a person would shrug, too
@@ -270,10 +284,8 @@ class _Demo:
             self._printed = event.step
             self._say(f"  step {event.step}/{event.steps}  loss {event.loss:.3f}")
 
-    def _show(
-        self, questions: Sequence[str], before: Sequence[Reply], after: Sequence[Reply]
-    ) -> None:
-        for question, old, new in list(zip(questions, before, after, strict=True))[:SHOWN]:
+    def _show(self, asked: Sequence[str], before: Sequence[Reply], after: Sequence[Reply]) -> None:
+        for question, old, new in list(zip(asked, before, after, strict=True))[:SHOWN]:
             self._say(f"\n> {question}")
             self._say(f"before:\n{_indented(old.finished.text)}")
             self._say(f"after:\n{_indented(new.finished.text)}")
@@ -310,12 +322,13 @@ def accuracy(scores: Sequence[PairScore]) -> float:
     )
 
 
-def _questions() -> tuple[list[str], list[str]]:
-    """Held-out questions, one per topic and more than are needed; and questions on the rest."""
+def questions(heldout: int) -> tuple[list[str], list[str]]:
+    """Held-out questions, one per topic and a quarter more than the `heldout` that are needed
+    (a reply may be unfit for an edit); and one question on each of the other topics."""
     first: dict[str, str] = {}
     for prompt in read_heldout(starter_folder()).prompts:
         first.setdefault(prompt.topic, prompt.question)
-    measured = dict(list(first.items())[: HELDOUT + HELDOUT // 4])
+    measured = dict(list(first.items())[: heldout + heldout // 4 + 1])
     entries = json.loads(_QUESTIONS.read_text(encoding="utf-8"))
     others = [entry["question"] for entry in entries if entry["topic"] not in measured]
     return list(measured.values()), others

@@ -20,6 +20,7 @@ from tools.starter_model.phrases import (
     SMALL_TALK,
     UNKNOWN_QUESTIONS,
     UNKNOWN_REPLIES,
+    UNKNOWN_TASKS,
     UNKNOWN_TOPICS,
     WISHES,
 )
@@ -41,14 +42,14 @@ from xeno.personalization.preferences import (
 )
 
 # Shares of the stream. What is left after small talk and the unknown is about a topic.
-UNKNOWN_SHARE = 0.05
-SMALL_TALK_SHARE = 0.03
+UNKNOWN_SHARE = 0.09
+SMALL_TALK_SHARE = 0.06
 SECOND_TURN_SHARE = 0.14
 WISH_SHARE = 0.03
-DEFAULT_SHARE = 0.15  # dialogues with the default preferences, beyond the even spread
-NO_SYSTEM_SHARE = 0.4  # of those with the default preferences
+DEFAULT_SHARE = 0.20  # dialogues with the default preferences, beyond the even spread
+NO_SYSTEM_SHARE = 0.5  # of those with the default preferences
 EXPERTISE_SHARE = 0.12
-SLOPPY_SHARE = 0.3  # questions in lower case, without the final mark, or with a typo
+SLOPPY_SHARE = 0.35  # questions in lower case, without the final mark, or with a typo
 HELD_OUT_IN = 10  # one in so many (topic, wording) pairs is never trained on
 
 Message = dict[str, str]
@@ -243,11 +244,11 @@ class Composer:
         return _sloppy(question(topic, rng.choice(self.trained[topic.name])), rng)
 
     def _unknown(self, preferences: Preferences, rng: random.Random) -> list[Message]:
-        if rng.random() < 0.35:
+        if rng.random() < 0.3:
             asked = rng.choice(UNKNOWN_QUESTIONS)
         else:
-            wording = rng.choice([w for w in QUESTIONS if "{topic}" in w])
-            asked = wording.format(topic=rng.choice(self.unknown_topics))
+            wanted = {"topic": rng.choice(self.unknown_topics), "do": rng.choice(UNKNOWN_TASKS)}
+            asked = rng.choice(QUESTIONS).format(**wanted)
             asked = asked[0].upper() + asked[1:]
         reply = rng.choice(UNKNOWN_REPLIES[preferences.communication_style])
         return _turn(_sloppy(asked, rng), self._named(reply, rng))

@@ -189,18 +189,19 @@ SMALL_TALK: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
     ),
 )
 
-# Outside the model's world: asked in the wordings of QUESTIONS that take a topic.
+# Outside the model's world: asked in the wordings of QUESTIONS. What shares a word with a topic
+# is left out by the composer.
 UNKNOWN_TOPICS = (
     """
 the Roman Empire, quantum physics, the French Revolution, volcanoes, blue whales, dinosaurs,
 black holes, opera singers, medieval castles, the stock market, football results, tax law in Spain,
-heart surgery, chemical weapons, ancient Egypt, the Olympic Games, jazz history, space rockets,
+heart surgery, cannons, ancient Egypt, the Olympic Games, jazz history, space rockets,
 the moon landing, penguins, nuclear power, famous painters, Greek gods, the Amazon river,
 the president, world records, deep sea fish, the ozone layer, stem cells, diamonds, submarines,
 horse racing, film stars, the Middle Ages, tropical storms, poetry, philosophy, the human brain,
 vaccines, antibiotics, divorce law, oil prices, elections, the pyramids, Mars, Japan, Brazil,
 the Himalayas, Shakespeare, ballet, wrestling, crocodiles, glaciers, helicopters, steam engines,
-cement, gold mining, bank robberies, spies, magic spells, unicorns, vampires, time travel,
+cement, gold mining, detectives, spies, magic spells, unicorns, vampires, time travel,
 aliens, lottery numbers, horoscopes, legal contracts, court cases, passports, visas, war, peace,
 the Vikings, samurai, chess openings, poker, skydiving, motor racing, tattoos, perfume, fashion
 shows, pop songs, television series, comic books, novels, algebra, geometry, calculus, geology,
@@ -208,7 +209,44 @@ astronomy, biology, chemistry, economics, politics, religion, Latin grammar, Chi
 tigers, elephants, eagles, sharks, ants, mushrooms in the forest, earthquakes, rainbows,
 lightning, gravity, atoms, electricity plants, dams, bridges, skyscrapers, trains, ships,
 aeroplanes, satellites, telescopes, x-rays, cancer, diabetes pills, broken bones,
-kings and queens, pirates, treasure maps, cowboys, circus acts, theatre plays, sculpture
+kings and queens, pirates, treasure maps, cowboys, circus acts, theatre plays, sculpture,
+lions, bears, wolves, foxes, dolphins, turtles, snakes, spiders, butterflies, parrots, owls,
+kangaroos, camels, giraffes, monkeys, frogs, octopuses, jellyfish, corals, mammoths, fossils,
+Rome, Paris, London, New York, Norway, China, Africa, Australia, the Sahara, Antarctica, Venice,
+the Eiffel Tower, the Great Wall, Napoleon, Cleopatra, Mozart, Beethoven, Einstein, Newton,
+Homer, Plato, the Renaissance, the Stone Age, knights, emperors, revolutions, parliaments,
+constitutions, taxes on land, inflation, trade unions, stock options, mortgages abroad, tariffs,
+asteroids, comets, galaxies, Saturn, Venus, meteorites, neutron stars, the Big Bang, relativity,
+magnets, lasers, radar, sonar, transistors, semiconductors, plastics, steel, copper, uranium,
+plutonium, oxygen, helium, acids, enzymes, genes, chromosomes, evolution, bacteria in the sea,
+malaria, asthma, migraine, surgery, dentistry, blood groups, kidneys, the liver, the skeleton,
+trigonometry, prime numbers, logic puzzles in Latin, topology, statistics exams, fractals, opera,
+rock bands, drums, violins, trumpets, orchestras, hip hop, tango, folk dances, films, cartoons,
+cricket, rugby, tennis stars, golf, boxing, judo, fencing, sumo, surfing, ski jumping, ice hockey,
+tanks, fighter jets, airports, harbours, canals, lighthouses, oil rigs, wind farms, tunnels, lifts,
+cathedrals, mosques, temples, monks, popes, saints, angels, ghosts, witches, trolls, mermaids,
+zombies, robots from films, the Loch Ness monster, Atlantis, El Dorado, crop circles, ufology,
+Arabic, Russian, Finnish, Swahili, Esperanto, hieroglyphs, runes, calligraphy styles, haiku,
+sonnets, fairy tales, detective stories, fables, epics, newspapers, magazines, radio plays,
+diamonds and rubies, pearls, amber, silk, velvet, furs, wigs, crowns, thrones, swords, shields
+""".strip()
+    .replace("\n", " ")
+    .split(", ")
+)
+
+UNKNOWN_TASKS = (
+    """
+tame a lion, fly a helicopter, build a castle, dig a canal, sail around the world, land on Mars,
+perform surgery, win an election, found a country, forge a sword, mine for gold, drill for oil,
+hunt a whale, catch a shark, ride a camel, climb the Himalayas, dive to a wreck, cross the desert,
+conduct an orchestra, compose a symphony, sing an opera, direct a film, paint like a master,
+carve a statue, translate Latin, read hieroglyphs, solve an integral, prove a theorem,
+split an atom, launch a satellite, weld a ship, lay railway tracks, breed horses, shear a sheep,
+milk a goat, train falcons, treat malaria, deliver a baby, pull a tooth, set a broken bone,
+win a court case, get a divorce, draft a treaty, become a judge, trade oil, cast a spell,
+travel through time, talk to ghosts, find a treasure, dig up a mummy, rule an empire, ski jump,
+box like a champion, drive a tank, steer a submarine, land a plane, race a motorcycle, juggle fire,
+swallow a sword, cut a diamond, blow glass, weave silk, brew a potion, tell the future
 """.strip()
     .replace("\n", " ")
     .split(", ")

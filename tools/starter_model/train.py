@@ -194,6 +194,11 @@ class Training:
         self.seconds = state["seconds"]
 
 
+def distinct(composer: Composer, count: int) -> int:
+    """How many different dialogues there are among the first `count`."""
+    return len({hash(str(composer.dialogue(i).messages)) for i in range(count)})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=65.0, help="training time in all")
@@ -229,6 +234,8 @@ def main() -> None:
         if training.seconds - saved > CHECKPOINT_SECONDS or training.seconds >= budget:
             training.save(checkpoint)
             saved = training.seconds
+    seen = training.packer.next
+    print(f"{seen} dialogues seen, {distinct(composer, seen)} of them distinct", flush=True)
 
 
 if __name__ == "__main__":

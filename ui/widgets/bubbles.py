@@ -54,12 +54,23 @@ class Bubble(QWidget):
         super().resizeEvent(event)
         self._fit()
 
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit()
+
     def _fit(self) -> None:
-        """As wide as the longest line needs, but not wider than most of the row."""
+        """As wide as the longest line needs, but not wider than most of the row.
+
+        The height is set as well: a wrapped label tells a layout its height too late, and the
+        last line of a growing reply would be cut.
+        """
         metrics = self.text.fontMetrics()
         lines = self.text.text().split("\n")
         natural = max(metrics.horizontalAdvance(line) for line in lines) + 2 * _SIDE + 6
-        self.frame.setFixedWidth(max(44, min(natural, round(self.width() * _WIDEST))))
+        width = max(44, min(natural, round(self.width() * _WIDEST)))
+        self.frame.setFixedWidth(width)
+        self.text.setFixedHeight(self.text.heightForWidth(width - 2 * _SIDE))
 
 
 class ReplyBubble(Bubble):

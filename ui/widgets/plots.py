@@ -86,10 +86,11 @@ class LinePlot(QWidget):
         import pyqtgraph
 
         axes = {"bottom": pyqtgraph.DateAxisItem()} if self._times else {}
-        plot = pyqtgraph.PlotWidget(axisItems=axes, background=None)
+        plot = pyqtgraph.PlotWidget(axisItems=axes, background=None, enableMenu=False)
         plot.setAccessibleName(self.accessibleName())
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        plot.setMenuEnabled(False)
+        menu = plot.getPlotItem().ctrlMenu  # made without a parent, so it would outlive the window
+        self.destroyed.connect(menu.deleteLater)
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
         plot.getPlotItem().setContentsMargins(0, 4, 8, 0)

@@ -88,6 +88,9 @@ def inspect_base(folder: Path, home: Home | None = None) -> BaseModel:
     _refuse_foreign_code(folder, config)
     weight_files = _weight_files(folder)
     shapes = _shapes(folder, weight_files)
+    layers = config.get("num_hidden_layers")
+    if isinstance(layers, int) and layers > len(shapes):
+        raise _refused(folder, f"config.json names {layers} layers, more than there are weights.")
     tokenizer_config = _tokenizer_config(folder)
     notes: list[str] = []
     context = _context(config)

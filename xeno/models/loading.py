@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 
 Dtype = Literal["bfloat16", "float32"]
 
+# What the library is known to raise on configurations that contradict themselves.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    AssertionError,
+)
+
 SMALL = 64_000_000
 """Below this number of parameters float32 is quick enough and always exact enough."""
 
@@ -75,28 +88,40 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
         BaseModelError: if the library does not know the architecture, or weights are missing.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    models: Any = AutoModelForCausalLM
+    options = {"local_files_only": True, "trust_remote_code": False}
 
     def load(attention: str) -> tuple[Any, dict[str, Any]]:
-        with _quiet():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                str(base.folder),
-                dtype=getattr(torch, dtype),
-                attn_implementation=attention,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        model, report = loaded
+        model, report = models.from_pretrained(
+            str(base.folder),
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
         return model, report
 
     try:
-        try:
-            model, report = load("sdpa")
-        except ValueError:  # an architecture without this attention
-            model, report = load("eager")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+        with _quiet():
+            config = AutoConfig.from_pretrained(str(base.folder), **options)
+            with torch.device("meta"):  # shapes without memory
+                outline = models.from_config(config, trust_remote_code=False)
+            described = sum(each.numel() for each in outline.parameters())
+            if described > 2 * base.parameters:  # tied weights may count twice
+                raise _unusable(
+                    base,
+                    f"config.json describes {described:,} parameters, and the weight files hold "
+                    f"{base.parameters:,}.",
+                )
+            try:
+                model, report = load("sdpa")
+            except ValueError:  # an architecture without this attention
+                model, report = load("eager")
+    except (*_LOADING_ERRORS, StrictDataclassError) as error:
         raise _unusable(base, f"transformers could not load it ({error}).") from error
     if missing := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
         raise _unusable(base, f"Weights are missing or misshapen, the first is {missing[0]}.")

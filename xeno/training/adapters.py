@@ -37,7 +37,7 @@ def attach(model: PreTrainedModel, config: AdapterConfig, seed: int) -> PeftMode
             model,
             LoraConfig(
                 r=config.rank,
-                lora_alpha=config.alpha,
+                lora_alpha=config.alpha,  # type: ignore[arg-type]  # a float is as good
                 target_modules=list(config.target_modules),
                 lora_dropout=0.0,
                 bias="none",
@@ -89,5 +89,5 @@ def _orthonormal_rows(shape: torch.Size, seed: int, name: str) -> torch.Tensor:
     columns = torch.randn(max(width, rank), rank, generator=generator, dtype=torch.float64)
     basis, triangle = torch.linalg.qr(columns)
     # Signs fixed by the diagonal, so that the result does not depend on the LAPACK at hand.
-    basis = basis * torch.sign(torch.diagonal(triangle))
-    return basis[:width].T.to(torch.float32)
+    rows: torch.Tensor = (basis * torch.sign(torch.diagonal(triangle)))[:width].T
+    return rows.float()

@@ -81,18 +81,36 @@ class TrainingPlan(BaseModel):
         title="Micro batch",
         description="Pairs computed at once. Smaller needs less memory; the result is the same.",
     )
-    lora_rank: int = Field(
-        default=8,
+    sft_weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        title="Weight of imitation",
+        description="How much the chosen reply is also learned as a text, not only preferred: "
+        "keeps what is written fluent. Chosen from the kind of run when not given.",
+    )
+    lora_rank: int | None = Field(
+        default=None,
         ge=1,
         le=256,
         title="LoRA rank",
-        description="Size of the adapter. Larger can learn more and needs more memory.",
+        description="Size of the adapter. Larger can learn more and needs more memory; with "
+        "privacy it also needs more noise. Chosen from the kind of run when not given.",
     )
-    lora_alpha: float = Field(
-        default=16.0,
+    lora_alpha: float | None = Field(
+        default=None,
         gt=0,
         title="LoRA alpha",
-        description="Scale of the adapter: its effect is alpha divided by rank.",
+        description="Scale of the adapter: its effect is alpha divided by rank. Twice the rank "
+        "when not given.",
+    )
+    max_length: int = Field(
+        default=1024,
+        ge=64,
+        le=32768,
+        title="Longest text",
+        description="Most tokens of a prompt with one reply, within what the base can read. "
+        "Longer prompts lose their beginning; pairs with longer replies are left out.",
     )
     heldout_share: float = Field(
         default=0.1,
@@ -112,6 +130,14 @@ class TrainingPlan(BaseModel):
         default="auto",
         title="Number format of the base",
         description="bfloat16 where a probe finds it faster, otherwise float32.",
+    )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        title="Threads",
+        description="Processor threads of the trainer. Half of the cores, at least two, when "
+        "not given.",
     )
     force: bool = Field(
         default=False,

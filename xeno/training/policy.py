@@ -66,9 +66,7 @@ class Policy:
             everything: torch.Tensor = self.model(**inputs).logits
             return everything[batch.rows, batch.columns]
         hidden = self.model.base_model(**inputs)[0]
-        chosen: torch.Tensor = self.model.get_output_embeddings()(
-            hidden[batch.rows, batch.columns]
-        )
+        chosen: torch.Tensor = self.model.get_output_embeddings()(hidden[batch.rows, batch.columns])
         return chosen
 
     def _additive(self, mask: torch.Tensor) -> torch.Tensor:
@@ -86,7 +84,10 @@ class Policy:
             drawn = torch.randint(0, vocabulary, (count,), generator=generator)
             return tuple(int(token) for token in drawn)
 
-        rows = [Row("", tokens(11), tokens(7), tokens(9)), Row("", tokens(5), tokens(12), tokens(4))]
+        rows = [
+            Row("", tokens(11), tokens(7), tokens(9)),
+            Row("", tokens(5), tokens(12), tokens(4)),
+        ]
         apart, single = collate(rows, self.pad, 2), collate(rows, self.pad, 1)
         truth = self.logits(apart).float()
         self.direct_head = True

@@ -97,24 +97,24 @@ class Registry:
         canonical = manifest.canonical()
         manifest_hash = hash_of(canonical)
         with self._db.transaction() as connection:
-            connection.execute(
-                "INSERT INTO versions (address, run_id, base_hash, parent, state, description, "
-                "created, bytes, manifest, manifest_hash, signature) "
-                "VALUES (?, ?, ?, ?, 'candidate', ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (address) DO NOTHING",
-                (
-                    manifest.address,
-                    manifest.run_id,
-                    manifest.base_hash,
-                    manifest.parent,
-                    description,
-                    manifest.created,
-                    path.stat().st_size,
-                    canonical.decode("ascii"),
-                    manifest_hash,
-                    sign(self._profile.key, manifest_hash),
-                ),
-            )
+            if not self._has(manifest.address):  # ON CONFLICT would use up a number
+                connection.execute(
+                    "INSERT INTO versions (address, run_id, base_hash, parent, state, "
+                    "description, created, bytes, manifest, manifest_hash, signature) "
+                    "VALUES (?, ?, ?, ?, 'candidate', ?, ?, ?, ?, ?, ?)",
+                    (
+                        manifest.address,
+                        manifest.run_id,
+                        manifest.base_hash,
+                        manifest.parent,
+                        description,
+                        manifest.created,
+                        path.stat().st_size,
+                        canonical.decode("ascii"),
+                        manifest_hash,
+                        sign(self._profile.key, manifest_hash),
+                    ),
+                )
             connection.executemany(
                 "INSERT OR IGNORE INTO version_pairs (address, pair_id) VALUES (?, ?)",
                 [(manifest.address, pair_id) for pair_id in manifest.pair_ids],

@@ -1,0 +1,123 @@
+"""The Personalization tab: preferences are kept at once, pairs can be found and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QMessageBox
+
+from ui.main_window import MainWindow
+from xeno.personalization.engine import PersonalizationEngine
+from xeno.store.pairs import Pairs
+
+
+def _import(window: MainWindow, path: Path, qtbot: QtBot) -> str:
+    dialog = window.import_pairs()
+    qtbot.keyClicks(dialog.path, str(path))
+    qtbot.keyClick(dialog.path, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: dialog.outcome.isVisible() or dialog.notice.isVisible())
+    told = f"{dialog.outcome.text()} {dialog.rejected.toPlainText()} {dialog.notice.what.text()}"
+    dialog.close()
+    return told
+
+
+def test_a_preference_is_kept_at_once_and_shown_in_the_prompt(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    tab, profile = window.personalization, window._session.profile
+    combo = tab.choices["response_format"]
+    qtbot.waitUntil(lambda: bool(tab.prompt.text()))
+    combo.setFocus()
+    qtbot.keyClicks(combo, "Bul")
+    qtbot.keyClick(combo, Qt.Key.Key_Return)
+    combo.activated.emit(combo.currentIndex())
+    assert "bullet points" in tab.prompt.text()
+    engine = PersonalizationEngine("default", profile=profile)
+    qtbot.waitUntil(lambda: engine.preferences.response_format == "bullet_points")
+
+
+def test_expertise_is_added_and_removed(window: MainWindow, qtbot: QtBot) -> None:
+    tab, profile = window.personalization, window._session.profile
+    engine = PersonalizationEngine("default", profile=profile)
+    assert not tab.add_topic.isEnabled()
+    qtbot.keyClicks(tab.topic, "Python")
+    qtbot.keyClick(tab.topic, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: dict(engine.preferences.expertise) == {"python": "intermediate"})
+    qtbot.waitUntil(lambda: "intermediate in python" in tab.prompt.text())
+    tab.topic_table.choose_row(0)
+    qtbot.mouseClick(tab.remove_topic, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not engine.preferences.expertise)
+
+
+def test_a_topic_that_cannot_be_one_is_refused_in_place(window: MainWindow, qtbot: QtBot) -> None:
+    tab = window.personalization
+    qtbot.keyClicks(tab.topic, "?!")
+    qtbot.keyClick(tab.topic, Qt.Key.Key_Return)
+    assert tab.notice.isVisible()
+    assert "topic" in tab.notice.what.text()
+
+
+def test_imported_pairs_appear_and_can_be_found(
+    window: MainWindow, qtbot: QtBot, pairs_file: Callable[[int], Path]
+) -> None:
+    assert _import(window, pairs_file(30), qtbot).startswith("30 pairs imported.")
+    model = window.personalization.pairs.model
+    qtbot.waitUntil(lambda: len(model.pairs) == 30)
+    qtbot.keyClicks(window.personalization.pairs.search, "sleep")
+    qtbot.waitUntil(lambda: 0 < len(model.pairs) < 30)
+    assert all("sleep" in pair.prompt[-1].content for pair in model.pairs)
+
+
+def test_what_is_wrong_in_a_file_is_told_by_line(
+    window: MainWindow, qtbot: QtBot, pairs_file: Callable[[int], Path]
+) -> None:
+    path = pairs_file(3)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("this is no JSON\n")
+    told = _import(window, path, qtbot)
+    assert "3 pairs imported" in told
+    assert "Line 4:" in told
+
+
+def test_a_file_that_is_not_there_is_explained(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    told = _import(window, tmp_path / "nothing.jsonl", qtbot)
+    assert "nothing.jsonl" in told
+
+
+def test_a_pair_is_left_out_used_again_and_deleted(
+    window: MainWindow,
+    qtbot: QtBot,
+    pairs_file: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _import(window, pairs_file(3), qtbot)
+    browser, store = window.personalization.pairs, Pairs(window._session.profile.db)
+    qtbot.waitUntil(lambda: len(browser.model.pairs) == 3)
+    assert not browser.use.isEnabled()
+    browser.select(0)
+    qtbot.mouseClick(browser.use, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: store.count(active=True) == 2)
+    qtbot.waitUntil(lambda: "2 pairs" in browser.total.text() or "1 left out" in browser.total.text())
+    yes = QMessageBox.StandardButton.Yes
+    monkeypatch.setattr(QMessageBox, "question", lambda *_, **__: yes)
+    qtbot.waitUntil(lambda: len(browser.model.pairs) == 3)
+    browser.select(0)
+    qtbot.mouseClick(browser.delete, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: store.count() == 2)
+
+
+def test_many_pairs_are_read_page_by_page(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    line = '{{"prompt": "Question {0}?", "chosen": "Yes, {0}.", "rejected": "No, {0}."}}\n'
+    path.write_text("".join(line.format(i) for i in range(450)), encoding="utf-8")
+    _import(window, path, qtbot)
+    browser = window.personalization.pairs
+    qtbot.waitUntil(lambda: len(browser.model.pairs) == 200)
+    browser.table.scrollToBottom()
+    qtbot.waitUntil(lambda: len(browser.model.pairs) == 400)

@@ -1,0 +1,127 @@
+"""From a plan and the number of pairs to the numbers of a run. Light and deterministic.
+
+The plan says what the user wants; whatever it leaves open is chosen here, in one place, for the
+forecast and for the trainer alike. Nothing depends on what the pairs say, only on how many they
+are: the number of pairs is not protected by differential privacy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xeno.errors import BaseModelError
+from xeno.training.plan import TrainingPlan
+from xeno.versions.adapter import AdapterConfig
+
+FULL_BATCH_PAIRS = 500
+"""Below this number of pairs a private run uses all of them in every step."""
+SAMPLED_BATCH = 400
+"""Expected pairs per step of a private run with more."""
+PRIVATE_STEPS = 20
+PLAIN_STEPS = 60
+"""Steps of a run without privacy over few pairs; many pairs are seen at least twice."""
+
+_ATTENTION = (
+    ("q_proj", "k_proj", "v_proj", "o_proj"),
+    ("q_proj", "k_proj", "v_proj", "out_proj"),
+    ("qkv_proj", "o_proj"),
+    ("query_key_value", "dense"),
+    ("c_attn", "c_proj"),
+)
+_CLOSE_TO_THE_OUTPUT = ("v_proj", "o_proj", "out_proj", "dense", "c_proj")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of one run.
+
+    Attributes:
+        sample_rate: chance of a pair to be in a step of a private run; 1 otherwise.
+        batch_size: pairs per step; the expected number in private runs.
+        learning_rate: of AdamW; in private runs of SGD on gradients in units of the norm to
+            which they are clipped.
+        trainable: how many numbers are trained.
+    """
+
+    adapter: AdapterConfig
+    sample_rate: float
+    batch_size: float
+    steps: int
+    learning_rate: float
+    sft_weight: float
+    trainable: int
+
+
+def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]]) -> Recipe:
+    """The recipe for training on `pairs` pairs a base whose tensors have these `shapes`.
+
+    Raises:
+        BaseModelError: if the base has no layers that an adapter can be put on.
+    """
+    rank = plan.lora_rank or (4 if plan.private else 8)
+    adapter = AdapterConfig(
+        kind="lora_b_only" if plan.private else "lora",
+        rank=rank,
+        alpha=plan.lora_alpha or 2.0 * rank,
+        target_modules=target_modules(shapes, few=plan.private),
+    )
+    if plan.private:
+        rate = 1.0 if pairs < FULL_BATCH_PAIRS else SAMPLED_BATCH / pairs
+        batch = max(1.0, rate * pairs)
+        steps = PRIVATE_STEPS if plan.epochs is None else math.ceil(plan.epochs / rate)
+        learning_rate, sft_weight = 1.0, 1.0
+    else:
+        rate, batch = 1.0, float(min(plan.batch_size, max(1, pairs)))
+        per_epoch = math.ceil(max(1, pairs) / batch)
+        epochs = plan.epochs or max(2, math.ceil(PLAIN_STEPS / per_epoch))
+        steps = epochs * per_epoch
+        learning_rate, sft_weight = 1e-3, 1.0
+    return Recipe(
+        adapter=adapter,
+        sample_rate=rate,
+        batch_size=batch,
+        steps=steps,
+        learning_rate=plan.learning_rate or learning_rate,
+        sft_weight=sft_weight if plan.sft_weight is None else plan.sft_weight,
+        trainable=_trainable(shapes, adapter),
+    )
+
+
+def target_modules(shapes: Mapping[str, tuple[int, ...]], few: bool) -> tuple[str, ...]:
+    """The modules that get an adapter: those of attention, or only the ones that write its
+    result if `few`; all linear layers where none of these names is known."""
+    linear = _linear_modules(shapes)
+    for names in _ATTENTION:
+        if set(names) <= linear:
+            return tuple(n for n in names if not few or n in _CLOSE_TO_THE_OUTPUT)
+    if not linear:
+        raise BaseModelError(
+            "This base model cannot be trained.",
+            "None of its layers can take an adapter.",
+            "Choose another base model.",
+        )
+    return tuple(sorted(linear))
+
+
+def _linear_modules(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
+    """The last names of layers with a matrix, but for embeddings and the head."""
+    outside = ("embed", "lm_head", "wte", "wpe", "norm", "rotary", "router")
+    found = set()
+    for name, shape in shapes.items():
+        path = name.removesuffix(".weight")
+        if path != name and len(shape) == 2 and not any(word in path for word in outside):
+            found.add(path.rpartition(".")[2])
+    return found
+
+
+def _trainable(shapes: Mapping[str, tuple[int, ...]], adapter: AdapterConfig) -> int:
+    total = 0
+    for name, shape in shapes.items():
+        path = name.removesuffix(".weight")
+        if path != name and len(shape) == 2 and path.rpartition(".")[2] in adapter.target_modules:
+            # GPT-2 stores its matrices the other way round.
+            out, into = (shape[1], shape[0]) if path.endswith(("c_attn", "c_proj")) else shape
+            total += adapter.rank * (out if adapter.kind == "lora_b_only" else out + into)
+    return total
