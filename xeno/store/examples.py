@@ -1,4 +1,4 @@
-"""Examples that are not preference pairs: instructions, rated replies, chats, named intents."""
+"""Examples that are not preference pairs: instructions, rated replies, chats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xeno.events import ChatMessage
 from xeno.store.conversations import like, valid_text
 from xeno.store.database import Database, Row
 
-ExampleKind = Literal["instruction", "unpaired", "chat", "intent"]
+ExampleKind = Literal["instruction", "unpaired", "chat"]
 KINDS: tuple[str, ...] = get_args(ExampleKind)
 GOOD, BAD = "good", "bad"
 
@@ -25,15 +25,14 @@ class Example:
     """One example.
 
     `instruction` and `chat`: to `prompt` the `reply` is given. `unpaired`: the same, and
-    `label` ("good" or "bad") says how the reply was. `intent`: the prompt is one turn of the
-    user, there is no reply, and `label` names what the user wants. `source` says where it came
-    from. An inactive example is kept and not learned from.
+    `label` ("good" or "bad") says how the reply was. `source` says where it came from. An
+    inactive example is kept and not learned from.
     """
 
     id: str
     kind: ExampleKind
     prompt: tuple[ChatMessage, ...]
-    reply: str | None
+    reply: str
     label: str | None
     source: str
     created: float
@@ -50,8 +49,8 @@ class Example:
 def new_example(
     kind: ExampleKind,
     prompt: Sequence[ChatMessage],
-    reply: str | None,
-    label: str | None,
+    reply: str,
+    label: str | None = None,
     *,
     source: str,
     active: bool = True,
@@ -69,16 +68,11 @@ def new_example(
         raise InvalidValueError("The prompt does not end with something that the user said.")
     if any(turn.role == "system" for turn in prompt[1:]):
         raise InvalidValueError("The prompt has a system turn after its beginning.")
-    if kind == "intent":
-        if reply is not None:
-            raise InvalidValueError("An intent has no reply.")
-    elif reply is None or not valid_text(reply, "reply").strip():
+    if not valid_text(reply, "reply").strip():
         raise InvalidValueError("The reply is empty.")
     if kind == "unpaired" and label not in (GOOD, BAD):
         raise InvalidValueError(f"The label {label!r} is neither good nor bad.")
-    if kind == "intent" and not (label and valid_text(label, "intent").strip()):
-        raise InvalidValueError("The intent has no name.")
-    if kind in ("instruction", "chat") and label is not None:
+    if kind != "unpaired" and label is not None:
         raise InvalidValueError(f"An example of the kind {kind} has no label.")
     return Example(
         id=uuid.uuid4().hex,
@@ -146,7 +140,7 @@ class Examples:
         search: str | None = None,
         active: bool | None = None,
     ) -> list[Example]:
-        """The examples in the order they came; `search` looks in prompt, reply and label."""
+        """The examples in the order they came; `search` looks in prompt and reply."""
         where, params = _where(kind, search, active)
         rows = self._db.read(
             f"SELECT * FROM examples {where} ORDER BY created, rowid LIMIT ? OFFSET ?",
@@ -200,7 +194,7 @@ def _where(
         conditions.append("active = ?")
         params.append(int(active))
     if search:
-        fields = ("prompt", "reply", "label")
+        fields = ("prompt", "reply")
         conditions.append("(" + " OR ".join(f"{f} LIKE ? ESCAPE '\\'" for f in fields) + ")")
-        params += [like(search)] * 3
+        params += [like(search)] * 2
     return ("WHERE " + " AND ".join(conditions) if conditions else ""), params

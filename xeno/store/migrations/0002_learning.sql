@@ -63,10 +63,10 @@ CREATE TABLE intent_templates (
 CREATE TABLE examples (
     id          TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL UNIQUE,         -- SHA-256 of kind, prompt, reply, label
-    kind        TEXT NOT NULL CHECK (kind IN ('instruction', 'unpaired', 'chat', 'intent')),
+    kind        TEXT NOT NULL CHECK (kind IN ('instruction', 'unpaired', 'chat')),
     prompt      TEXT NOT NULL,                -- JSON: list of {role, content}
-    reply       TEXT,                         -- NULL: an intent has none
-    label       TEXT,                         -- unpaired: good, bad; intent: its name
+    reply       TEXT NOT NULL,
+    label       TEXT,                         -- unpaired: good, bad
     source      TEXT NOT NULL,                -- file, collector, or what the record says
     created     REAL NOT NULL,
     active      INTEGER NOT NULL DEFAULT 1,
@@ -89,7 +89,7 @@ CREATE TABLE imports (
 CREATE TABLE import_rows (                    -- what an import added, for its undoing
     import_id INTEGER NOT NULL REFERENCES imports(id),
     kind      TEXT NOT NULL CHECK (kind IN
-              ('pair', 'example', 'conversation', 'preference', 'memory')),
+              ('pair', 'example', 'intent', 'conversation', 'preference', 'memory')),
     row_id    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX import_rows_by_import ON import_rows(import_id);
