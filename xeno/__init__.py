@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xeno.performance.metrics import PerformanceTracker as PerformanceTracker
     from xeno.personalization.engine import PersonalizationEngine as PersonalizationEngine
+    from xeno.personalization.intents import CustomModelTrainer as CustomModelTrainer
+    from xeno.personalization.memory import ContextualMemory as ContextualMemory
 
 __version__ = "0.1.0"
 
 # The names for scripts, imported when they are first used: `import xeno` stays light.
 _PUBLIC = {
+    "ContextualMemory": "xeno.personalization.memory",
+    "CustomModelTrainer": "xeno.personalization.intents",
     "PerformanceTracker": "xeno.performance.metrics",
     "PersonalizationEngine": "xeno.personalization.engine",
 }

@@ -12,13 +12,15 @@ In two steps, for a window that must not wait:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage, ReplyFinished, Sampling
 from xeno.performance.metrics import PerformanceTracker
 from xeno.personalization.engine import PersonalizationEngine
+from xeno.personalization.memories import Memory, section
+from xeno.personalization.memory import ContextualMemory
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
 from xeno.workers.host_client import HostClient, ReplyHandle
@@ -37,6 +39,7 @@ class PendingReply:
         system_prompt: what is sent before the turns.
         handle: the request; `handle.stop()` ends it.
         replaces: id of the reply that this one takes the place of, for a regeneration.
+        memories: what the system prompt says of the user's memories.
     """
 
     conversation_id: str
@@ -44,6 +47,7 @@ class PendingReply:
     system_prompt: str
     handle: ReplyHandle
     replaces: str | None = None
+    memories: tuple[Memory, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,14 @@ class Assistant:
     """Conversations of one profile, answered by its model host.
 
     Args:
-        profile: the open profile; its preferences make the system prompt.
+        profile: the open profile; its preferences and memories make the system prompt.
         host: the model host of the same profile.
     """
 
     def __init__(self, profile: Profile, host: HostClient) -> None:
         self._host = host
         self._personalization = PersonalizationEngine(profile.name, profile=profile)
+        self._memory = ContextualMemory(profile.name, profile=profile)
         self._conversations = Conversations(profile.db)
         self._tracker = PerformanceTracker(profile.name, profile=profile)
 
@@ -211,10 +216,31 @@ class Assistant:
                 "tokens_per_second": finished.tokens_per_second,
                 "dropped_turns": finished.dropped_turns,
                 "fallback": finished.fallback,
+                "memories": [
+                    {"id": memory.id, "kind": memory.kind, "text": memory.text}
+                    for memory in pending.memories
+                ],
             },
         )
+        self._memory.mark_used([memory.id for memory in pending.memories])
         self._measured(finished)
         return Reply(message, finished)
+
+    def system_prompt(
+        self, text: str, conversation_id: str | None = None
+    ) -> tuple[str, tuple[Memory, ...]]:
+        """What would be sent before the turns if the user sent `text` now, and the memories
+        that it says: those that bear on the message, within the memory's budget."""
+        turns = self._conversations.messages(conversation_id) if conversation_id else []
+        return self._prompt(text, turns)
+
+    def _prompt(self, text: str, turns: Sequence[StoredMessage]) -> tuple[str, tuple[Memory, ...]]:
+        replies = [turn for turn in turns if turn.role == "assistant"]
+        before = replies[-1].metadata.get("memories", []) if replies else []
+        memories = self._memory.chosen_for(text, kept=[entry["id"] for entry in before])
+        prefix = self._personalization.get_personalized_prompt_prefix()
+        parts = [prefix, section(memories)]
+        return "\n\n".join(part for part in parts if part), tuple(memories)
 
     def _asked(
         self,
@@ -226,15 +252,16 @@ class Assistant:
         sampling: Sampling | None,
         version: str,
     ) -> PendingReply:
-        prompt = self._personalization.get_personalized_prompt_prefix()
-        turns = [
-            ChatMessage(role=m.role, content=m.content)
-            for m in self._conversations.messages(conversation_id)
-            if m.position <= question.position
+        stored = [
+            message
+            for message in self._conversations.messages(conversation_id)
+            if message.position <= question.position
         ]
+        prompt, memories = self._prompt(question.content, stored)
+        turns = [ChatMessage(role=m.role, content=m.content) for m in stored]
         messages = [ChatMessage(role="system", content=prompt), *turns]
         handle = self._host.generate(messages, sampling, version, on_delta, on_done)
-        return PendingReply(conversation_id, question, prompt, handle, replaces)
+        return PendingReply(conversation_id, question, prompt, handle, replaces, memories)
 
     def _measured(self, finished: ReplyFinished) -> None:
         model = finished.version or "base"
