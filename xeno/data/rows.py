@@ -9,7 +9,7 @@ ShareGPT form (`conversations` with `from` and `value`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 _OWN_FIELDS = {"prompt", "chosen", "rejected", "conversations", "conversation", "system"}
 _GROUP_FIELDS = ("group", "group_id")
 _LONGEST_NOTE = 200
+_REASONS = ("reason", "reasoning", "explanation")
+_LONGEST_REASON = 4000
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class PreferenceRow:
     group: str | None
     weight: float
     fields: Mapping[str, str | int | float | bool]
+    active: bool = True
 
 
 def preference_row(record: object) -> PreferenceRow:
@@ -78,7 +81,8 @@ def preference_row(record: object) -> PreferenceRow:
         rejected=bad[0].content,
         group=_group(record),
         weight=_weight(record.get("weight", 1.0)),
-        fields=_other_fields(record),
+        fields=other_fields(record, _OWN_FIELDS | set(_GROUP_FIELDS) | {"weight", "active"}),
+        active=truth(record.get("active"), "active", default=True),
     )
 
 
@@ -91,10 +95,10 @@ def _prompt(record: Mapping[str, Any]) -> tuple[ChatMessage, ...]:
         if isinstance(value, str):
             if not value.strip():
                 raise InvalidValueError("prompt is empty")
-            return _transcript(value.removesuffix("\n\nAssistant:")) or (
+            return transcript(value.removesuffix("\n\nAssistant:")) or (
                 ChatMessage(role="user", content=value),
             )
-        turns = _messages(value, name)
+        turns = messages(value, name)
         if not turns:
             raise InvalidValueError("prompt is empty")
         return turns
@@ -108,11 +112,11 @@ def _completed(
     if isinstance(value, str):
         if not value.strip():
             raise InvalidValueError(f"{name} is empty")
-        whole = _transcript(value)
+        whole = transcript(value)
         if len(whole) > 1 and (not before or whole[: len(before)] == before):
             return whole
         return (*before, ChatMessage(role="assistant", content=value))
-    turns = _messages([value] if isinstance(value, dict) else value, name)
+    turns = messages([value] if isinstance(value, dict) else value, name)
     if not turns:
         raise InvalidValueError(f"{name} is empty")
     if turns[-1].role != "assistant":
@@ -124,7 +128,12 @@ def _completed(
     return turns if repeats else (*before, *turns)
 
 
-def _messages(value: object, name: str) -> tuple[ChatMessage, ...]:
+def messages(value: object, name: str) -> tuple[ChatMessage, ...]:
+    """The turns of a list of messages, in the form of OpenAI or of ShareGPT.
+
+    Raises:
+        InvalidValueError: it is none, or has a role or a content that is not understood.
+    """
     if not isinstance(value, list):
         raise InvalidValueError(f"{name} is neither text nor a list of messages")
     return tuple(_message(turn, name) for turn in value)
@@ -141,7 +150,7 @@ def _message(turn: object, name: str) -> ChatMessage:
     return ChatMessage(role=_ROLES[role.strip().lower()], content=content)
 
 
-def _transcript(text: str) -> tuple[ChatMessage, ...]:
+def transcript(text: str) -> tuple[ChatMessage, ...]:
     """The turns of "\\n\\nHuman: ...\\n\\nAssistant: ...", or nothing if `text` is none."""
     parts = _SPEAKER.split(text)
     if len(parts) < 3 or parts[0].strip() or parts[1] != "Human":
@@ -177,15 +186,32 @@ def _weight(value: object) -> float:
     return float(value)
 
 
-def _other_fields(record: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    own = _OWN_FIELDS | set(_GROUP_FIELDS) | {"weight"}
+def truth(value: object, name: str, *, default: bool) -> bool:
+    """A yes or no as files write it; `default` where there is none."""
+    if value is None:
+        return default
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    written = value.strip().lower() if isinstance(value, str) else ""
+    if written in ("true", "yes", "1", "1.0"):
+        return True
+    if written in ("false", "no", "0", "0.0"):
+        return False
+    raise InvalidValueError(f"{name} is {_shown(value)} and neither true nor false")
+
+
+def other_fields(
+    record: Mapping[str, Any], own: Collection[str]
+) -> dict[str, str | int | float | bool]:
+    """The short values of a record that have no place of their own; reasons may be long."""
     return {
         name: value
         for name, value in record.items()
         if name not in own
         and isinstance(value, str | int | float)
+        and value == value  # JSON cannot hold what is not a number
         and len(name) <= _LONGEST_NOTE
-        and len(str(value)) <= _LONGEST_NOTE
+        and len(str(value)) <= (_LONGEST_REASON if name in _REASONS else _LONGEST_NOTE)
     }
 
 
