@@ -39,6 +39,9 @@ _FORMAT_SENTENCES = {
     "structured": "Write structured answers with numbered steps.",
     "bullet_points": "Write in bullet points.",
 }
+_MANNER = re.compile(
+    rf"with a ({'|'.join(COMMUNICATION_STYLES)}) style and a ({'|'.join(TONES)}) tone\."
+)
 _TOPIC = re.compile(r"[^\W_][\w +#./-]{0,47}")
 
 
@@ -124,6 +127,21 @@ def prompt_prefix(preferences: Preferences) -> str:
         levels = [f"{level} in {topic}" for topic, level in sorted(preferences.expertise.items())]
         parts.append(f"The user is {_joined(levels)}.")
     return " ".join(parts)
+
+
+def told_by(prompt: str) -> dict[str, str]:
+    """The preferences (without expertise) that a system prompt made by `prompt_prefix` asks for;
+    what is not found in it is left out."""
+    found: dict[str, str] = {}
+    manner = _MANNER.search(prompt)
+    if manner:
+        found["communication_style"], found["tone"] = manner[1], manner[2]
+    for key, sentences in (
+        ("detail_level", _DETAIL_SENTENCES),
+        ("response_format", _FORMAT_SENTENCES),
+    ):
+        found.update({key: value for value, text in sentences.items() if text in prompt})
+    return found
 
 
 def _joined(items: list[str]) -> str:

@@ -1,6 +1,38 @@
 -- What is learned of the user, remembered, imported and examined.
 
 -- learning
+CREATE TABLE interactions (                   -- recorded by a program; chats are in messages
+    id       TEXT PRIMARY KEY,
+    query    TEXT NOT NULL,
+    response TEXT NOT NULL,
+    context  TEXT NOT NULL DEFAULT '{}',      -- JSON: topic, intent, ...
+    feedback INTEGER CHECK (feedback BETWEEN 1 AND 5),
+    created  REAL NOT NULL
+) STRICT;
+
+CREATE TABLE learning_evidence (
+    seq            INTEGER PRIMARY KEY AUTOINCREMENT,
+    id             TEXT NOT NULL UNIQUE,
+    kind           TEXT NOT NULL CHECK (kind IN
+                   ('message', 'rating', 'thumb', 'correction', 'choice')),
+    message_id     TEXT REFERENCES messages(id) ON DELETE CASCADE,
+    pair_id        TEXT REFERENCES pairs(id) ON DELETE CASCADE,
+    interaction_id TEXT REFERENCES interactions(id) ON DELETE CASCADE,
+    created        REAL NOT NULL,
+    undone         INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX learning_evidence_by_message ON learning_evidence(message_id, kind);
+CREATE INDEX learning_evidence_by_pair ON learning_evidence(pair_id);
+CREATE INDEX learning_evidence_by_interaction ON learning_evidence(interaction_id);
+
+CREATE TABLE learning_effects (
+    dimension       TEXT NOT NULL,            -- a key of preferences
+    evidence        INTEGER NOT NULL REFERENCES learning_evidence(seq) ON DELETE CASCADE,
+    log_likelihoods TEXT NOT NULL,            -- JSON: one number per value, in their order
+    reason          TEXT NOT NULL,            -- a sentence
+    PRIMARY KEY (dimension, evidence)
+) STRICT;
+CREATE INDEX learning_effects_by_evidence ON learning_effects(evidence);
 
 -- memory
 CREATE TABLE memories (
