@@ -69,6 +69,9 @@ class MemoryRow:
     name: str
     content: Any
     context: Mapping[str, Any] = field(default_factory=dict)
+    importance: float = 0.5
+    pinned: bool = False
+    created: float | None = None
 
 
 Item = PreferenceRow | ExampleRow | IntentRow | SettingRow | MemoryRow | History
@@ -190,7 +193,12 @@ def _conversation(record: dict[str, Any]) -> list[Item]:
     """A conversation as the program itself exports it: titled, with the time of every turn."""
     value = record["messages"]
     turns = tuple(
-        Turn(turn.role, turn.content, _number(given.get("created")))
+        Turn(
+            turn.role,
+            turn.content,
+            _number(given.get("created")),
+            prompt if isinstance(prompt := given.get("system_prompt"), str) else None,
+        )
         for turn, given in zip(messages(value, "messages"), value, strict=True)
     )
     if not turns:
@@ -240,7 +248,19 @@ def _memory(record: dict[str, Any]) -> list[Item]:
         isinstance(content, list) and all(isinstance(step, str) for step in content)
     ):
         raise InvalidValueError("a workflow is a list of steps")
-    return [MemoryRow(kind, topic, str(record.get("name") or ""), content, context)]
+    importance = _number(record.get("importance"))
+    return [
+        MemoryRow(
+            kind=kind,
+            topic=topic,
+            name=str(record.get("name") or ""),
+            content=content,
+            context=context,
+            importance=0.5 if importance is None else importance,
+            pinned=truth(record.get("pinned"), "pinned", default=False),
+            created=_number(record.get("created")),
+        )
+    ]
 
 
 def _has(*names: str) -> Callable[[dict[str, Any]], bool]:

@@ -21,11 +21,13 @@ _DEEPEST = 10_000
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn. `created` in Unix seconds, None where the file does not say."""
+    """One turn. `created` in Unix seconds, None where the file does not say; a reply may know
+    the `system_prompt` it followed."""
 
     role: Literal["system", "user", "assistant"]
     content: str
     created: float | None = None
+    system_prompt: str | None = None
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ def unusable(path: Path | str, why: str, todo: str = _TODO) -> InvalidValueError
 
 
 def _raw(path: Path) -> BinaryIO:
+    if "\0" in str(path):
+        raise unusable(path, "No file can have this name.")
     try:
         if path.is_dir():
             raise unusable(path, "It is a folder.", "Choose a file in it.")
@@ -110,8 +112,6 @@ def _raw(path: Path) -> BinaryIO:
         raise unusable(
             path, f"The system says: {error.strerror}.", "Check its permissions."
         ) from error
-    except ValueError as error:  # a NUL in the name
-        raise unusable(path, "No file can have this name.") from error
 
 
 def _format(path: Path, name: str, head: bytes) -> Format:

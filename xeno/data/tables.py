@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from xeno.data.records import RECORD_BYTES, HeadReader
-from xeno.data.sources import unusable
+from xeno.data.sources import Source, unusable
 from xeno.errors import InvalidValueError
 
 _BATCH = 256
@@ -136,6 +136,17 @@ def _cell(name: str, text: str) -> Any:
         except ValueError:
             return text
     return text
+
+
+def parquet_count(source: Source) -> int:
+    """How many rows a Parquet file says it has; 0 where it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.ParquetFile(source.raw).metadata.num_rows)
+    except (pa.ArrowException, OSError, ValueError):
+        return 0
 
 
 def parquet_rows(file: BinaryIO, name: str) -> Iterator[TableRow]:
