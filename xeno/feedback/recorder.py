@@ -2,6 +2,7 @@
 
 A correction prefers the edited text to the reply. A choice prefers one reply to another.
 The prompt of a pair is what was sent for the reply: its system prompt and the turns before it.
+Each is also told to the learner, which learns from it if the user has agreed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
 from xeno.feedback.quality import assess
+from xeno.personalization.learning import Learner
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.database import Connection
 from xeno.store.pairs import FeedbackType, Pair, Pairs, new_pair
@@ -40,6 +42,7 @@ class FeedbackRecorder:
         self._profile = profile
         self._conversations = Conversations(profile.db)
         self._pairs = Pairs(profile.db)
+        self._learner = Learner(profile)
 
     def correct(self, message_id: str, text: str) -> Pair:
         """The user would rather have read `text`.
@@ -57,6 +60,7 @@ class FeedbackRecorder:
                 if earlier.pair_id and earlier.pair_id != pair.id:
                     self._pairs.set_active(earlier.pair_id, False)
             self._replace(connection, message_id, "correction", None, pair.id)
+            self._learner.correction(reply, pair.chosen, pair.id)
         return pair
 
     def choose(self, chosen_message_id: str, rejected_message_id: str) -> Pair:
@@ -80,13 +84,15 @@ class FeedbackRecorder:
             self._conversations.supersede(rejected.id)
             self._replace(connection, chosen.id, "choice", 1, pair.id)
             self._replace(connection, rejected.id, "choice", -1, pair.id)
+            self._learner.choice(chosen, rejected, pair.id)
         return pair
 
     def thumb(self, message_id: str, up: bool) -> None:
         """Thumb up or down; the last one counts."""
-        self._reply(message_id)
+        reply = self._reply(message_id)
         with self._profile.db.transaction() as connection:
             self._replace(connection, message_id, "thumb", 1 if up else -1, None)
+            self._learner.thumb(reply, up)
 
     def rate(self, message_id: str, stars: int) -> None:
         """1 to 5 stars; the last rating counts. Raises InvalidValueError for other numbers."""
@@ -96,9 +102,10 @@ class FeedbackRecorder:
                 "A rating is a whole number from 1 to 5.",
                 "Give 1 for a useless reply, 5 for a perfect one.",
             )
-        self._reply(message_id)
+        reply = self._reply(message_id)
         with self._profile.db.transaction() as connection:
             self._replace(connection, message_id, "rating", stars, None)
+            self._learner.rating(reply, stars)
 
     def feedback_of(self, message_id: str) -> list[Feedback]:
         """What was said about a reply, the oldest first; at most one of each kind."""

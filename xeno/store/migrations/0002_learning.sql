@@ -136,3 +136,47 @@ CREATE TABLE import_mappings (
 CREATE INDEX pairs_by_group ON pairs(group_id);
 
 -- pairs
+CREATE TABLE pair_checks (                    -- what the doctor found when it last looked
+    pair_id     TEXT PRIMARY KEY REFERENCES pairs(id) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL,                -- of the texts that were examined
+    active      INTEGER NOT NULL,             -- whether it was compared with the others
+    rules       INTEGER NOT NULL,             -- the edition of the rules
+    score       REAL NOT NULL CHECK (score BETWEEN 0 AND 1),
+    examined    REAL NOT NULL
+) STRICT;
+CREATE TABLE pair_findings (
+    pair_id TEXT NOT NULL REFERENCES pairs(id) ON DELETE CASCADE,
+    kind    TEXT NOT NULL,
+    cost    REAL NOT NULL CHECK (cost BETWEEN 0 AND 1), -- what it takes from the score
+    reason  TEXT NOT NULL,
+    other   TEXT                              -- the pair it is compared with
+) STRICT;
+CREATE INDEX pair_findings_by_pair ON pair_findings(pair_id);
+CREATE INDEX pair_findings_by_kind ON pair_findings(kind, pair_id);
+
+CREATE TABLE pair_edits (                     -- for undo and redo
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch   INTEGER NOT NULL,                 -- one action of the user's
+    action  TEXT NOT NULL,
+    pair_id TEXT NOT NULL,
+    before  TEXT NOT NULL,                    -- JSON: the changed columns; deleted: all columns
+    after   TEXT,                             -- NULL: deleted
+    created REAL NOT NULL,
+    undone  REAL
+) STRICT;
+CREATE INDEX pair_edits_by_batch ON pair_edits(batch);
+
+CREATE TABLE questions (                      -- comparisons that the user was asked for
+    id          TEXT PRIMARY KEY,
+    message_id  TEXT NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
+    first       TEXT NOT NULL,
+    second      TEXT NOT NULL,
+    details     TEXT NOT NULL DEFAULT '{}',   -- JSON: how uncertain, under which version
+    created     REAL NOT NULL,
+    answer      TEXT CHECK (answer IN ('first', 'second', 'equal', 'dismissed')),
+    pair_id     TEXT
+) STRICT;
+CREATE INDEX questions_by_created ON questions(created);
+
+-- Sorting and filtering without reading the texts.
+CREATE INDEX pairs_for_browsing ON pairs(created, active, feedback_type, quality, weight, id);

@@ -1,0 +1,57 @@
+"""Which language a text is in, where that can be told. py3langid, its model in the package."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
+_LETTERS = 40  # a shorter text may be in any of several languages
+_DENSE_LETTERS = 10  # scripts whose characters are words or syllables
+_DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_SURE = 0.99
+_READ = 240  # characters
+_TRANSLATES = re.compile(
+    r"translat|übersetz|tradu[cirz]|перевед|翻译|翻訳|번역"
+    r"|\b(?:in|into|auf|en|in het|på|su) (?:[A-Z]\w+|deutsch|français|español|italiano)\b"
+    r"|\b(?:english|german|french|spanish|italian|portuguese|dutch|russian|chinese|japanese|korean"
+    r"|arabic|latin|turkish|polish|swedish|hindi)\b",
+    re.IGNORECASE,
+)
+
+NAMES = {
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "fi": "Finnish", "fr": "French", "he": "Hebrew",
+    "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese",
+    "ko": "Korean", "nb": "Norwegian", "nl": "Dutch", "no": "Norwegian", "pl": "Polish",
+    "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "th": "Thai",
+    "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+
+
+def language_of(text: str) -> str | None:
+    """The ISO 639-1 code of the language of `text`, or None where it cannot be told for sure."""
+    words = " ".join(_CODE.sub(" ", text[: 4 * _READ]).split())[:_READ]
+    letters = sum(c.isalpha() for c in words)
+    if letters < _LETTERS and len(_DENSE.findall(words)) < _DENSE_LETTERS:
+        return None
+    code, probability = _identifier().classify(words)
+    return str(code) if probability >= _SURE else None
+
+
+def name_of(code: str) -> str:
+    """The English name of a language, its code where XENO has none."""
+    return NAMES.get(code, f"'{code}'")
+
+
+def asks_for_another_language(question: str) -> bool:
+    """Whether a reply in another language than the question's may be what was asked for."""
+    return bool(_TRANSLATES.search(question))
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
