@@ -72,12 +72,13 @@ class BaseModel:
         return total.hexdigest()
 
 
-def inspect_base(folder: Path, home: Home | None = None) -> BaseModel:
+def inspect_base(folder: Path, home: Home | None = None, *, writes_text: bool = True) -> BaseModel:
     """The base model in `folder`.
 
     Args:
         folder: a local folder with config.json, safetensors and a tokenizer.
         home: where the hashes of large files may be remembered.
+        writes_text: refuse what cannot write; off for a sentence encoder, which only reads.
 
     Raises:
         BaseModelError: if the folder cannot be used, saying why. Nothing was loaded.
@@ -108,7 +109,7 @@ def inspect_base(folder: Path, home: Home | None = None) -> BaseModel:
     return BaseModel(
         folder=folder,
         name=folder.resolve().name,
-        architecture=_architecture(folder, config),
+        architecture=_architecture(folder, config, writes_text),
         parameters=sum(math.prod(shape) for shape in shapes.values()),
         context=context,
         weight_files=weight_files,
@@ -186,12 +187,12 @@ def _mentions(value: Any, key: str) -> bool:
     return isinstance(value, list) and any(_mentions(each, key) for each in value)
 
 
-def _architecture(folder: Path, config: dict[str, Any]) -> str:
+def _architecture(folder: Path, config: dict[str, Any], writes_text: bool) -> str:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
     if not isinstance(name, str) or not isinstance(config.get("model_type"), str):
         raise _refused(folder, "config.json names no architecture and model type.")
-    if not name.endswith(("ForCausalLM", "LMHeadModel")):
+    if writes_text and not name.endswith(("ForCausalLM", "LMHeadModel")):
         raise _refused(
             folder,
             f"Its architecture, {name}, does not write text from left to right.",
