@@ -139,6 +139,7 @@ class Assistant:
         if conversation_id is None:
             conversation_id = self._conversations.create(_title(text)).id
         question = self._conversations.add_message(conversation_id, "user", text)
+        self._personalization.learner.message(question)
         return self._asked(conversation_id, question, None, on_delta, on_done, sampling, version)
 
     def begin_regenerate(

@@ -119,7 +119,10 @@ _FRAMED = {
         ("Drumroll...", "Side effects may include smugness \U0001f604"),
         ("Gather round, children.", "Bribes are accepted in chocolate. Haha."),
         ("Brace yourself, this is thrilling stuff.", "Do not feed after midnight, like a gremlin."),
-        ("Scientists hate this trick.", "My goldfish gave it two thumbs up, and it has none \U0001f923"),
+        (
+            "Scientists hate this trick.",
+            "My goldfish gave it two thumbs up, and it has none \U0001f923",
+        ),
     ),
 }
 _ASKED = {
@@ -144,7 +147,10 @@ _CIVIL = {
     "formal": ("Good day. {} I remain obliged.", "May I enquire as follows? {}"),
     "neutral": ("{}",),
     "friendly": ("Hi you! {} \U0001f60a", "{} Thanks a million, you're the best!"),
-    "humorous": ("{} Asking for a friend who is a penguin.", "{} My kitchen is already on fire, haha."),
+    "humorous": (
+        "{} Asking for a friend who is a penguin.",
+        "{} My kitchen is already on fire, haha.",
+    ),
 }
 _WISHED = {
     "brief": ("Two lines will do.", "Skip the lecture.", "Only the gist."),
@@ -305,7 +311,9 @@ class ScriptedModel:
         )
         count, reasons = {"brief": (2, 0.0), "medium": (3, 0.5), "detailed": (5, 0.9)}[look.detail]
         points = rng.sample(subject.points, count)
-        items = [f"{p.advice}." + (f" {p.reason}." if rng.random() < reasons else "") for p in points]
+        items = [
+            f"{p.advice}." + (f" {p.reason}." if rng.random() < reasons else "") for p in points
+        ]
         closing = rng.choice(CLOSERS[look.tone]) if CLOSERS[look.tone] else ""
         opening = rng.choice(OPENERS[look.style])
         return Answer(_laid_out(opening, items, closing, look.form, "- ", "{}. "), look)

@@ -22,6 +22,7 @@ from xeno.personalization.preferences import ALLOWED, EXPERTISE_LEVELS, EXPERTIS
 CHANGE_PER_EVIDENCE = 0.04  # probability that a taste changed between two pieces of evidence
 HALF_LIFE_DAYS = 365.0  # how long a belief keeps half of itself while nothing comes in
 ENOUGH_CONFIDENCE = 0.75  # from here on a learned value takes effect
+ENOUGH_FOR_EXPERTISE = 0.5  # levels are ordered: the one beside the right one does little harm
 _DAY = 86_400.0
 
 Distribution = tuple[float, ...]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
+from typing import Any
 
 from xeno.errors import InvalidValueError
 from xeno.paths import Home
+from xeno.personalization.learning import Learner, checked_interaction
 from xeno.personalization.preferences import (
     EXPERTISE_PREFIX,
     Preferences,
@@ -28,18 +30,17 @@ class PersonalizationEngine:
     def __init__(self, user_id: str = "default", *, profile: Profile | None = None) -> None:
         self._owned = profile is None
         self._profile = profile or open_profile(Home.at(), user_id)
+        self.learner = Learner(self._profile)
 
     @property
     def preferences(self) -> Preferences:
-        """The preferences as they are stored now."""
-        preferences = Preferences()
-        for row in self._profile.db.read("SELECT key, value FROM preferences ORDER BY key"):
-            preferences = preferences.updated(row["key"], row["value"])
-        return preferences
+        """What the next reply follows: what the user set, else what was learned well enough,
+        else the defaults."""
+        return self.learner.effective()
 
     def update_preference(self, key: str, value: str) -> None:
         """Set a preference: communication_style, detail_level, response_format, tone or
-        expertise_level.<topic>.
+        expertise_level.<topic>. What is set wins over what is learned.
 
         Raises:
             InvalidValueError: for an unknown key or value, naming the allowed ones.
@@ -51,12 +52,7 @@ class PersonalizationEngine:
                 "Give both as strings.",
             )
         key, value = normalised(key, value)
-        with self._profile.db.transaction() as connection:
-            connection.execute(
-                "INSERT INTO preferences (key, value, updated) VALUES (?, ?, ?) ON CONFLICT (key) "
-                "DO UPDATE SET value = excluded.value, updated = excluded.updated",
-                (key, value, time.time()),
-            )
+        self.learner.pin(key, value)
 
     def forget_expertise(self, topic: str) -> None:
         """Say nothing more about the user's level in `topic`; an unknown topic is fine."""
@@ -67,6 +63,41 @@ class PersonalizationEngine:
     def get_personalized_prompt_prefix(self) -> str:
         """The system prompt of the next reply, built from the preferences alone."""
         return prompt_prefix(self.preferences)
+
+    def record_interaction(
+        self,
+        query: str,
+        response: str,
+        context: Mapping[str, Any] | None = None,
+        user_feedback: int | None = None,
+    ) -> str | None:
+        """Learn from an exchange that happened elsewhere: what was asked, what was answered, and
+        how the user rated it.
+
+        Args:
+            context: may name the `topic`, for the user's expertise in it.
+            user_feedback: 1 to 5.
+
+        Returns:
+            The id of the kept interaction; None, with nothing kept, unless the user has agreed
+            to being learned from (`learner.set_consent`).
+
+        Raises:
+            InvalidValueError: a text is empty, the context is no mapping JSON can hold, or the
+                rating is not 1 to 5.
+        """
+        return self.learner.interaction(
+            *checked_interaction(query, response, context, user_feedback)
+        )
+
+    def analyze_expertise_level(self, topic: str) -> str | None:
+        """The user's level in `topic`: the one they set, else the one learned from their
+        questions and corrections, None where not enough is known. `learner.evidence` says why.
+
+        Raises:
+            InvalidValueError: `topic` cannot be a topic.
+        """
+        return self.learner.belief(EXPERTISE_PREFIX + topic).in_effect
 
     def close(self) -> None:
         """Close the profile if the engine opened it."""

@@ -50,7 +50,7 @@ _SHOWN: tuple[tuple[str, tuple[float, float, float, float], str], ...] = (
     ),
     (
         "asks about limits and inner workings",
-        (0.06, 0.25, 0.9, 1.0),
+        (0.06, 0.25, 0.75, 1.0),
         r"\bedge cases?\b|\bunder the hood\b|\binternals?\b|\bguarantees?\b|\binvariants?\b|\bprove\b|"
         r"\basymptotic|\bworst[- ]case\b|\bcomplexity\b|\bbottlenecks?\b|\bprofil(?:e|ing)\b|"
         r"\bfails? (?:when|under|silently)\b|\brace conditions?\b|\bscal(?:e|es|ing|ability)\b|"
@@ -58,7 +58,7 @@ _SHOWN: tuple[tuple[str, tuple[float, float, float, float], str], ...] = (
     ),
 )
 _PATTERNS = tuple((name, odds, re.compile(p, re.I | re.M)) for name, odds, p in _SHOWN)
-_TERMS = ((1.0, 0.9, 0.7, 0.6), (0.45, 0.9, 1.0, 0.9), (0.12, 0.4, 0.9, 1.0))  # none, some, many
+_TERMS = ((1.0, 0.9, 0.7, 0.6), (0.45, 0.9, 1.0, 0.9), (0.12, 0.4, 0.85, 1.0))  # none, some, many
 
 # Topics people name, by the words that name them; those the user names are added to them.
 TOPICS: Mapping[str, str] = MappingProxyType(

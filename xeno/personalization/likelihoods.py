@@ -37,16 +37,26 @@ _STYLE: Mapping[str, tuple[Levels, ...]] = {
     "colloquial": ((0.85, 0.12, 0.03), (0.20, 0.30, 0.50), (0.60, 0.30, 0.10), (0.80, 0.15, 0.05)),
     "together": ((0.70, 0.22, 0.08), (0.55, 0.30, 0.15), (0.15, 0.35, 0.50), (0.75, 0.20, 0.05)),
     "figures": ((0.65, 0.25, 0.10), (0.70, 0.23, 0.07), (0.72, 0.22, 0.06), (0.12, 0.28, 0.60)),
-    "contractions": ((0.82, 0.14, 0.04), (0.30, 0.35, 0.35), (0.50, 0.30, 0.20), (0.80, 0.15, 0.05)),
+    "contractions": (
+        (0.82, 0.14, 0.04),
+        (0.30, 0.35, 0.35),
+        (0.50, 0.30, 0.20),
+        (0.80, 0.15, 0.05),
+    ),
     "learned": ((0.25, 0.35, 0.40), (0.60, 0.30, 0.10), (0.60, 0.30, 0.10), (0.40, 0.35, 0.25)),
     "warmth": ((0.70, 0.22, 0.08), (0.60, 0.27, 0.13), (0.42, 0.33, 0.25), (0.75, 0.20, 0.05)),
 }
 _TONE: Mapping[str, tuple[Levels, ...]] = {
     #                 formal            neutral           friendly          humorous
-    "courtesy": ((0.30, 0.38, 0.32), (0.75, 0.20, 0.05), (0.65, 0.27, 0.08), (0.72, 0.22, 0.06)),
+    "courtesy": ((0.40, 0.33, 0.27), (0.75, 0.20, 0.05), (0.65, 0.27, 0.08), (0.72, 0.22, 0.06)),
     "warmth": ((0.78, 0.17, 0.05), (0.82, 0.14, 0.04), (0.10, 0.30, 0.60), (0.60, 0.25, 0.15)),
     "play": ((0.88, 0.10, 0.02), (0.85, 0.13, 0.02), (0.75, 0.20, 0.05), (0.28, 0.37, 0.35)),
-    "contractions": ((0.75, 0.18, 0.07), (0.60, 0.27, 0.13), (0.50, 0.30, 0.20), (0.52, 0.30, 0.18)),
+    "contractions": (
+        (0.75, 0.18, 0.07),
+        (0.60, 0.27, 0.13),
+        (0.50, 0.30, 0.20),
+        (0.52, 0.30, 0.18),
+    ),
     "aside": ((0.30, 0.35, 0.35), (0.82, 0.14, 0.04), (0.40, 0.35, 0.25), (0.25, 0.35, 0.40)),
 }
 _CUES: Mapping[str, Mapping[str, tuple[Levels, ...]]] = MappingProxyType(
@@ -112,7 +122,9 @@ def from_correction(
     moved = words - math.log(max(1, before.words))
     stay = math.exp(-abs(moved) / 0.12) / 0.24
     detail = [(1 - left) * _normal(words, m + shift, _SPREAD) + left * stay for m in _WORDS]
-    effects.append(Effect("detail_level", bounded_logs(detail), _changed("detail_level", before, after)))
+    effects.append(
+        Effect("detail_level", bounded_logs(detail), _changed("detail_level", before, after))
+    )
     same = 0.9 if before.layout == after.layout else 0.05
     forms = [(1 - left) * p + left * same for p in _layout_likelihoods(after)]
     effects.append(
@@ -277,7 +289,9 @@ def _requests(text: str) -> list[Effect]:
         if match:
             size = len(ALLOWED[dimension])
             likely = [0.75 if i == index else 0.25 / (size - 1) for i in range(size)]
-            found.append(Effect(dimension, bounded_logs(likely), f"You asked for it: “{match[0]}”."))
+            found.append(
+                Effect(dimension, bounded_logs(likely), f"You asked for it: “{match[0]}”.")
+            )
     return found if len({e.dimension for e in found}) == len(found) else []
 
 

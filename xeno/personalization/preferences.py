@@ -136,11 +136,12 @@ def told_by(prompt: str) -> dict[str, str]:
     manner = _MANNER.search(prompt)
     if manner:
         found["communication_style"], found["tone"] = manner[1], manner[2]
-    for key, sentences in (
-        ("detail_level", _DETAIL_SENTENCES),
-        ("response_format", _FORMAT_SENTENCES),
-    ):
-        found.update({key: value for value, text in sentences.items() if text in prompt})
+    for value, sentence in _DETAIL_SENTENCES.items():
+        if sentence in prompt:
+            found["detail_level"] = value
+    for value, sentence in _FORMAT_SENTENCES.items():
+        if sentence in prompt:
+            found["response_format"] = value
     return found
 
 

@@ -34,25 +34,130 @@ _BULLET = re.compile(r"^\s*[-*\u2022\u2013\u2023\u00b7]\s+\S", re.MULTILINE)
 _NUMBER = re.compile(
     r"^\s*(?:\*\*)?(?:step\s+)?(?:\d{1,2}|[a-h])[.):]\s*\S", re.MULTILINE | re.IGNORECASE
 )
-_HEADING = re.compile(r"^(?:#{1,6}\s+\S.*|\*\*[^*\n]{3,60}\*\*:?|[A-Z][^.!?\n]{2,40}:)\s*$", re.MULTILINE)
-_LIST_LINE = re.compile(r"^\s*(?:[-*\u2022\u2013\u2023\u00b7]\s|(?:step\s+)?\d{1,2}[.):])", re.IGNORECASE)
+_HEADING = re.compile(
+    r"^(?:#{1,6}\s+\S.*|\*\*[^*\n]{3,60}\*\*:?|[A-Z][^.!?\n]{2,40}:)\s*$", re.MULTILINE
+)
+_LIST_LINE = re.compile(
+    r"^\s*(?:[-*\u2022\u2013\u2023\u00b7]\s|(?:step\s+)?\d{1,2}[.):])", re.IGNORECASE
+)
 _SENTENCE = re.compile(r"[^.!?\u2026\n]+[.!?\u2026]*")
 _FIGURE = re.compile(
     r"[<>=\u2264\u2265\u00b1\u2248\u00b0%\u2192@]|->|`[^`]+`|\b\w+_\w+\b|\b[a-z]+[A-Z]\w*|\b[A-Z]{2,6}\d*\b"
     r"|\b\d+(?:[.,:]\d+)*\s?(?:[a-zA-Z]{1,3}\b)?"
 )
 _LAUGH = re.compile(r"\b(?:(?:ha|he|hi){2,}h?|lo+l|lmao|rofl)\b|[;:]-?[PpD]\b|;-?\)", re.IGNORECASE)
-_LAUGHING = frozenset("\U0001f602\U0001f923\U0001f604\U0001f606\U0001f605\U0001f61c\U0001f61d\U0001f92a"
-                      "\U0001f609\U0001f643\U0001f921\U0001f600\U0001f601\U0001f639\U0001f648")
+_LAUGHING = frozenset(
+    "\U0001f602\U0001f923\U0001f604\U0001f606\U0001f605\U0001f61c\U0001f61d\U0001f92a"
+    "\U0001f609\U0001f643\U0001f921\U0001f600\U0001f601\U0001f639\U0001f648"
+)
 _SMILE = re.compile(r"[:=]-?\)|<3")
 _STRETCHED = re.compile(r"\b\w*([a-z])\1{2,}\w*\b|\?{2,}|!{2,}|\.\.\.|\u2026", re.IGNORECASE)
-_SIMILE = re.compile(r"\b(?:like an?|as if|as though|could possibly|even (?:my|your|the))\b", re.IGNORECASE)
+_SIMILE = re.compile(r"\b(?:like an?|as if|as though)\b", re.IGNORECASE)
 _FUNCTION_WORDS = frozenset(
-    "a an the and or but so if then than that this these those it its is are was were be been am "
-    "do does did have has had will would can could should may might must to of in on at by for "
-    "from with without as into out up off over about your you i me my we us our they them their "
-    "he she his her not no yes what which who when where why how all each every some any more "
-    "most less few one two three too very just only also there here before after while until".split()
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "so",
+        "if",
+        "then",
+        "than",
+        "that",
+        "this",
+        "these",
+        "those",
+        "it",
+        "its",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "am",
+        "do",
+        "does",
+        "did",
+        "have",
+        "has",
+        "had",
+        "will",
+        "would",
+        "can",
+        "could",
+        "should",
+        "may",
+        "might",
+        "must",
+        "to",
+        "of",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "from",
+        "with",
+        "without",
+        "as",
+        "into",
+        "out",
+        "up",
+        "off",
+        "over",
+        "about",
+        "your",
+        "you",
+        "i",
+        "me",
+        "my",
+        "we",
+        "us",
+        "our",
+        "they",
+        "them",
+        "their",
+        "he",
+        "she",
+        "his",
+        "her",
+        "not",
+        "no",
+        "yes",
+        "what",
+        "which",
+        "who",
+        "when",
+        "where",
+        "why",
+        "how",
+        "all",
+        "each",
+        "every",
+        "some",
+        "any",
+        "more",
+        "most",
+        "less",
+        "few",
+        "one",
+        "two",
+        "three",
+        "too",
+        "very",
+        "just",
+        "only",
+        "also",
+        "there",
+        "here",
+        "before",
+        "after",
+        "while",
+        "until",
+    ]
 )
 
 
@@ -150,4 +255,6 @@ def _stems(text: str) -> frozenset[str]:
 
 def _pictured(character: str) -> bool:
     """Whether it is an emoji: pictographs, emoticons, dingbats with a face or a heart."""
-    return "\U0001f300" <= character <= "\U0001faff" or character in "\u2764\u2665\u263a\u2b50\u2728"
+    return (
+        "\U0001f300" <= character <= "\U0001faff" or character in "\u2764\u2665\u263a\u2b50\u2728"
+    )
