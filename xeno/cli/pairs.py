@@ -1,25 +1,17 @@
-"""`xeno import` and `xeno pairs`: the preference pairs that training learns from."""
+"""`xeno pairs`: the preference pairs that training learns from."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, first_line
 from xeno.cli.session import unlocked
-from xeno.data.importing import import_preferences
 from xeno.errors import InvalidValueError
 from xeno.store.pairs import Pair, Pairs
 
-SHOWN_REJECTED = 20
-
 
 def add(commands: Commands) -> None:
-    bringing = commands.add(
-        "import", "import preference pairs from a JSONL file", load
-    )
-    bringing.add_argument("file", type=Path)
     group = commands.group("pairs", "list the preference pairs", show)
     listing = group.add("list", "list the preference pairs", show)
     listing.add_argument("--search", metavar="TEXT", default=None)
@@ -32,35 +24,6 @@ def add(commands: Commands) -> None:
         parser.add_argument("id")
         parser.set_defaults(active=active)
     group.add("delete", "delete a pair", delete).add_argument("id")
-
-
-def load(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        report = import_preferences(profile, arguments.file)
-        ready = Pairs(profile.db).count(active=True)
-    output.say(
-        f"Imported {report.imported} pairs of {report.groups} groups; {report.duplicates} were "
-        f"known already, {len(report.rejected)} lines could not be used."
-    )
-    for line in report.rejected[:SHOWN_REJECTED]:
-        output.say(f"  line {line.line}: {line.reason}")
-    if len(report.rejected) > SHOWN_REJECTED:
-        output.say(f"  and {len(report.rejected) - SHOWN_REJECTED} more; --json lists all")
-    if report.imported:
-        output.say(f"The chosen reply is the longer one in {report.longer_chosen:.0%} of them.")
-    output.say(f"{ready} pairs are ready to learn from.")
-    output.result(
-        {
-            "imported": report.imported,
-            "duplicates": report.duplicates,
-            "rejected": [{"line": r.line, "reason": r.reason} for r in report.rejected],
-            "longer_chosen": report.longer_chosen,
-            "groups": report.groups,
-            "pairs_ready": ready,
-        }
-    )
-    # A file of which nothing could be used is a failure for a script.
-    return 1 if report.rejected and not report.imported and not report.duplicates else 0
 
 
 def show(arguments: Namespace, output: Output) -> int | None:

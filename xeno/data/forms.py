@@ -323,6 +323,7 @@ def _answered(record: Mapping[str, Any]) -> tuple[tuple[ChatMessage, ...], str]:
     if not name:
         raise InvalidValueError("prompt is missing")
     said = record[name]
+    turns: tuple[ChatMessage, ...]
     if isinstance(said, str):
         turns = (ChatMessage(role="user", content=said),)
         if name != "prompt" or reply is None:

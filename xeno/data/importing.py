@@ -21,7 +21,7 @@ from typing import Any
 from xeno.data import forms
 from xeno.data.mapping import Mappings, checked, guessed, mapped
 from xeno.data.records import records
-from xeno.data.rows import preference_row
+from xeno.data.rows import PreferenceRow, preference_row
 from xeno.data.sources import Source, opened, unusable
 from xeno.data.tables import csv_rows, parquet_count, parquet_rows
 from xeno.data.writing import Kind, Storable, Writer, kind_of, name_of, storable
@@ -35,6 +35,7 @@ LISTED_LINES = 1000
 PREVIEW_ROWS = 20
 _PREVIEW_RECORDS = 500
 _PROGRESS_EVERY = 100
+_PAIRS: frozenset[Kind] = frozenset({"pair"})
 
 Progress = Callable[[int, int], None]
 
@@ -115,7 +116,7 @@ def import_preferences(
     progress: Progress | None = None,
 ) -> ImportReport:
     """`import_file` for preference pairs: records that are something else are rejected."""
-    return import_file(profile, path, kinds=("pair",), progress=progress)
+    return import_file(profile, path, kinds=_PAIRS, progress=progress)
 
 
 def import_file(
@@ -287,12 +288,12 @@ class _Reader:
                 self._learn_columns(value)
             if self.mapping:
                 value = mapped(value, self.mapping)
-        if self._kinds is not None and set(self._kinds) == {"pair"}:
+        if self._kinds is not None and set(self._kinds) == _PAIRS:
             # Its reason says best what a record lacks to be a preference.
             items: list[forms.Item] = []
             if forms.known(value):
                 name, items = forms.read(value, row.section)
-            if not items or not all(isinstance(i, forms.PreferenceRow) for i in items):
+            if not items or not all(isinstance(i, PreferenceRow) for i in items):
                 name, items = "preference", [preference_row(value)]
         else:
             name, items = forms.read(value, row.section)

@@ -75,7 +75,7 @@ def opened(path: Path) -> Iterator[Source]:
         if start == b"PAR1":
             yield Source(path.name, "parquet", "", size, raw, HeadReader(io.BytesIO()))
             return
-        packing, name, content = "", path.name, cast("BinaryIO", raw)
+        packing, name, content = "", path.name, raw
         if start.startswith(b"\x1f\x8b"):
             packing, content = "gzip", cast("BinaryIO", gzip.GzipFile(fileobj=raw))
         elif start == b"\x28\xb5\x2f\xfd":

@@ -18,6 +18,11 @@ _GROUP_BYTES = 2**30  # what one Parquet row group may say it unpacks to
 _DELIMITERS = (",", ";", "\t", "|")
 _CHUNK = 2**16
 _NUMBERS = ("weight",)
+# What is one text however it looks; everywhere else messages may stand as JSON.
+_PLAIN = {
+    *("text", "intent", "category", "reply", "title", "source", "group", "label", "system"),
+    *("preference", "value", "memory", "topic", "name", "content", "context"),
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def _delimiter(header: str) -> str:
 
 def _cell(name: str, text: str) -> Any:
     """A cell's value: messages are written as JSON, numbers and truth as text."""
-    if text.startswith("[") and text.endswith("]") and '"' in text:
+    if name not in _PLAIN and text.startswith("[") and text.endswith("]"):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):

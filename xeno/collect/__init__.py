@@ -1,0 +1,1 @@
+"""Collecting examples from what the user has: repositories, documents, journals, a teacher."""
