@@ -17,6 +17,7 @@ from xeno import __version__
 from xeno.cli import (
     bench,
     chat,
+    collect,
     data,
     demo,
     doctor,
@@ -45,6 +46,7 @@ _TOPICS = (
     intents,
     pairs,
     data,
+    collect,
     train,
     versions,
     privacy,

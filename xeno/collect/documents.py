@@ -231,7 +231,8 @@ def _braced(text: str, language: str) -> Found:
         if not said:
             place = max(place, start + 1)
             continue
-        block, depth, opened = [], 0, False
+        block: list[str] = []
+        depth, opened = 0, False
         while place < len(lines) and len(block) < 200:
             line = lines[place]
             if not opened and (not line.strip() or len(block) > 5):
