@@ -57,7 +57,9 @@ def jaccard(first: Hashes, second: Hashes) -> float:
     return common / max(1, len(first) + len(second) - common)
 
 
-def signatures(texts: Iterable[Sequence[str]], tick: Callable[[int], None] | None = None) -> Signatures:
+def signatures(
+    texts: Iterable[Sequence[str]], tick: Callable[[int], None] | None = None
+) -> Signatures:
     """MinHash signatures, one row of `BINS` values per text; `tick` hears how many are done."""
     parts: list[Signatures] = []
     chunk: list[Sequence[str]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,12 @@ _DENSE_LETTERS = 10  # scripts whose characters are words or syllables
 _DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SURE = 0.99
 _READ = 240  # characters
+_NO_LANGUAGE = "zxx"
+# Written so much alike that telling them apart would be a guess.
+_VARIANTS = {
+    "wuu": "zh", "yue": "zh", "nb": "no", "nn": "no", "pcm": "en", "bs": "hr", "sr": "hr",
+    "ms": "id", "af": "nl", "gl": "pt", "sk": "cs",
+}  # fmt: skip
 _TRANSLATES = re.compile(
     r"translat|übersetz|tradu[cirz]|перевед|翻译|翻訳|번역"
     r"|\b(?:in|into|auf|en|in het|på|su) (?:[A-Z]\w+|deutsch|français|español|italiano)\b"
@@ -36,8 +43,11 @@ def language_of(text: str) -> str | None:
     letters = sum(c.isalpha() for c in words)
     if letters < _LETTERS and len(_DENSE.findall(words)) < _DENSE_LETTERS:
         return None
-    code, probability = _identifier().classify(words)
-    return str(code) if probability >= _SURE else None
+    shares: Counter[str] = Counter()
+    for code, share in _identifier().rank(words):
+        shares[_VARIANTS.get(code, code)] += share
+    code, share = shares.most_common(1)[0]
+    return code if share >= _SURE and code != _NO_LANGUAGE else None
 
 
 def name_of(code: str) -> str:

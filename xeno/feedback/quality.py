@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from xeno.events import ChatMessage
 from xeno.store.pairs import FeedbackType
@@ -20,51 +21,68 @@ _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 
 
+DoubtKind = Literal["alike", "no_words", "repetitive", "lengths", "prompt"]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What takes `cost` (0 to 1) from a pair's score, and why, in a sentence."""
+
+    kind: DoubtKind
+    cost: float
+    reason: str
+
+
 @dataclass(frozen=True)
 class Quality:
-    """`score` and `confidence` from 0 to 1; `notes` says what lowered them."""
+    """`score` and `confidence` from 0 to 1; `doubts` says what lowered them."""
 
     score: float
     confidence: float
-    notes: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The reasons of all doubts."""
+        return tuple(doubt.reason for doubt in self.doubts)
 
 
 def assess(
     prompt: Sequence[ChatMessage], chosen: str, rejected: str, feedback_type: FeedbackType
 ) -> Quality:
     """Judge a pair by its texts and by how it came about."""
-    score, confidence = 1.0, _CONFIDENCE[feedback_type]
-    notes: list[str] = []
+    confidence = _CONFIDENCE[feedback_type]
+    doubts: list[Doubt] = []
     words_chosen, words_rejected = _words(chosen), _words(rejected)
 
     likeness = _likeness(words_chosen, words_rejected)
     if words_chosen == words_rejected:
-        score, confidence = score - 0.4, confidence - 0.3
-        notes.append("The replies differ only in punctuation, case or layout.")
+        confidence -= 0.3
+        doubts.append(
+            Doubt("alike", 0.4, "The replies differ only in punctuation, case or layout.")
+        )
     elif likeness > 0.95:
-        score, confidence = score - 0.2, confidence - 0.1
-        notes.append("The replies are almost the same.")
+        confidence -= 0.1
+        doubts.append(Doubt("alike", 0.2, "The replies are almost the same."))
     if not words_chosen:
-        score -= 0.4
-        notes.append("The chosen reply has no words.")
+        doubts.append(Doubt("no_words", 0.4, "The chosen reply has no words."))
     elif _repetition(words_chosen) > 0.2:
-        score -= 0.3
-        notes.append("The chosen reply repeats itself.")
+        doubts.append(Doubt("repetitive", 0.3, "The chosen reply repeats itself."))
     if _repetition(words_rejected) > 0.5:
-        score -= 0.1
-        notes.append("The rejected reply is mostly repetition, which is easy to tell apart.")
+        reason = "The rejected reply is mostly repetition, which is easy to tell apart."
+        doubts.append(Doubt("repetitive", 0.1, reason))
     longer, shorter = sorted((len(chosen), len(rejected)), reverse=True)
     if longer > 20 * max(shorter, 1):
-        score, confidence = score - 0.2, confidence - 0.1
-        notes.append("One reply is more than twenty times as long as the other.")
+        confidence -= 0.1
+        reason = "One reply is more than twenty times as long as the other."
+        doubts.append(Doubt("lengths", 0.2, reason))
     question = prompt[-1].content.strip() if prompt else ""
     if not _words(question):
-        score -= 0.2
-        notes.append("The prompt has no words.")
+        doubts.append(Doubt("prompt", 0.2, "The prompt has no words."))
     elif chosen.strip().casefold() == question.casefold():
-        score -= 0.4
-        notes.append("The chosen reply only repeats the prompt.")
-    return Quality(_share(score), _share(confidence), tuple(notes))
+        doubts.append(Doubt("prompt", 0.4, "The chosen reply only repeats the prompt."))
+    score = 1.0 - sum(doubt.cost for doubt in doubts)
+    return Quality(_share(score), _share(confidence), tuple(doubts))
 
 
 def _words(text: str) -> list[str]:

@@ -104,17 +104,18 @@ def from_correction(
         told: the preferences the reply was written under, where known.
         lexicon: the words by which a manner is known.
     """
-    about = f"{question} {reply}"
-    before, after = read(reply, question, lexicon), read(corrected, about, lexicon)
+    before = read(reply, question, corrected, lexicon)
+    after = read(corrected, question, reply, lexicon)
     left = _LEFT_SMALL if _likeness(reply, corrected) > 0.85 else _LEFT
     effects = []
     for dimension, cues in _CUES.items():
+        old, now = _manner(dimension, before), _manner(dimension, after)
+        kept = {cue: 0.8 if now[cue] == old[cue] else 0.1 for cue in cues}
         scores = _scores(
-            cues,
-            lambda cue, level_of, b=before, a=after: (  # type: ignore[misc]
-                (1 - left) * level_of[a.levels[cue]]
-                + left * (0.8 if a.levels[cue] == b.levels[cue] else 0.1)
-            ),
+            {
+                cue: [(1 - left) * levels[now[cue]] + left * kept[cue] for levels in rows]
+                for cue, rows in cues.items()
+            }
         )
         effects.append(Effect(dimension, scores, _changed(dimension, before, after)))
     shift = _shift(before.words, told)
@@ -181,20 +182,26 @@ def from_choice(
 
 def from_message(text: str, lexicon: Lexicon = ENGLISH) -> list[Effect]:
     """What the manner of the user's own message says, and what it plainly asks for."""
-    reading = read(text, "", lexicon)
+    reading = read(text, lexicon=lexicon)
     if reading.words < 2:
         return []
     effects = []
     for dimension, cues in _CUES.items():
-        scores = _scores(
-            cues,
-            lambda cue, level_of: (
-                _MIRRORED * level_of[reading.levels[cue]]
-                + (1 - _MIRRORED) * _COMMON[reading.levels[cue]]
-            ),
-        )
-        shown = ", ".join(c for c in cues if reading.levels[c]) or "nothing of a manner"
-        effects.append(Effect(dimension, scores, f"Your message shows {shown}."))
+        shown = _manner(dimension, reading)
+        # A question is too short for what it lacks to say anything: only what is there counts.
+        there = [cue for cue in cues if shown[cue] and cue != "aside"]
+        if there:
+            scores = _scores(
+                {
+                    cue: [
+                        _MIRRORED * levels[shown[cue]] + (1 - _MIRRORED) * _COMMON[shown[cue]]
+                        for levels in cues[cue]
+                    ]
+                    for cue in there
+                }
+            )
+            names = ", ".join(_NAMES[cue] for cue in there)
+            effects.append(Effect(dimension, scores, f"Your message shows {names}."))
     return _kept(effects + _requests(text))
 
 
@@ -206,7 +213,7 @@ def looks(
 ) -> dict[str, Distribution]:
     """How a reply is written: a distribution per preference, from what was asked of the model
     and from the text itself."""
-    reading = read(reply, question, lexicon)
+    reading = read(reply, question, lexicon=lexicon)
     found: dict[str, Distribution] = {}
     for dimension, values in ALLOWED.items():
         before = uniform(len(values))
@@ -222,7 +229,12 @@ def _text_says(
     dimension: str, reading: Reading, told: Mapping[str, str] | None
 ) -> tuple[float, ...]:
     if dimension in _CUES:
-        return _scores(_CUES[dimension], lambda cue, level_of: level_of[reading.levels[cue]])
+        return _scores(
+            {
+                cue: [levels[reading.levels[cue]] for levels in rows]
+                for cue, rows in _CUES[dimension].items()
+            }
+        )
     if dimension == "response_format":
         return bounded_logs(_layout_likelihoods(reading))
     shift, words = _shift(reading.words, told), math.log(max(1, reading.words))
@@ -262,14 +274,14 @@ _REQUESTS: tuple[tuple[str, int, str], ...] = (
     (
         "detail_level",
         0,
-        r"\b(?:brief(?:ly)?|concise(?:ly)?|short(?:er)?(?: (?:answer|version|please))|keep it short|"
-        r"in (?:one|a|1) (?:sentence|line|word)|tl;?dr|quick answer|just the answer|too long)\b",
+        r"\b(?:brief(?:ly)?|concise(?:ly)?|short(?:er)?(?: (?:answer|version|please))|"
+        r"keep it short|in (?:one|a|1) (?:sentence|line|word)|tl;?dr|quick answer|just the answer|too long)\b",
     ),
     (
         "detail_level",
         2,
-        r"\b(?:in (?:more |great |full )?detail|detailed|elaborate|thorough(?:ly)?|in depth|at length|"
-        r"explain (?:everything|fully)|with (?:many )?examples|comprehensive(?:ly)?|longer)\b",
+        r"\b(?:in (?:more |great |full )?detail|detailed|elaborate|thorough(?:ly)?|in depth|"
+        r"at length|explain (?:everything|fully)|with (?:many )?examples|comprehensive(?:ly)?|longer)\b",
     ),
     ("response_format", 1, r"\b(?:step[- ]by[- ]step|numbered|in steps|as steps|structured)\b"),
     ("response_format", 2, r"\b(?:bullet(?:s|ed| points?)?|(?:as|in) a list)\b"),
@@ -295,14 +307,14 @@ def _requests(text: str) -> list[Effect]:
     return found if len({e.dimension for e in found}) == len(found) else []
 
 
-def _scores(cues: Mapping[str, tuple[Levels, ...]], chance: object) -> tuple[float, ...]:
-    """Tempered log-likelihoods of all values; `chance(cue, levels)` gives one cue's."""
-    assert callable(chance)
-    size = len(next(iter(cues.values())))
-    sums = [
-        _TEMPER * sum(math.log(chance(cue, rows[value])) for cue, rows in cues.items())
-        for value in range(size)
-    ]
+def _manner(dimension: str, reading: Reading) -> Mapping[str, int]:
+    """Where a manner shows: a style in the body of a text, a tone in all of it."""
+    return reading.levels if dimension == "tone" else {**reading.body, "aside": 0}
+
+
+def _scores(chances: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+    """Tempered log-likelihoods of all values, from those of every cue."""
+    sums = [_TEMPER * sum(map(math.log, column)) for column in zip(*chances.values(), strict=True)]
     highest = max(sums)
     return _bounded([math.exp(s - highest) for s in sums])
 
@@ -382,9 +394,9 @@ def _changed(dimension: str, before: Reading, after: Reading) -> str:
             if before.layout == after.layout
             else f"You turned {_layout_name(before.layout)} into {_layout_name(after.layout)}."
         )
-    cues = _CUES[dimension]
-    more = [_NAMES[c] for c in cues if after.levels[c] > before.levels[c]]
-    less = [_NAMES[c] for c in cues if after.levels[c] < before.levels[c]]
+    old, now = _manner(dimension, before), _manner(dimension, after)
+    more = [_NAMES[cue] for cue in _CUES[dimension] if now[cue] > old[cue]]
+    less = [_NAMES[cue] for cue in _CUES[dimension] if now[cue] < old[cue]]
     parts = [f"added {', '.join(more)}"] * bool(more) + [f"removed {', '.join(less)}"] * bool(less)
     return f"You {' and '.join(parts)}." if parts else "You kept the manner as it was."
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 IMAGINED = 50
 LEAST_WEIGHT = 0.25  # the sum of weights from which a memory is about the message
-MOSTWORDS = 48  # of a long message; the longest ones, which are the rarest
+MOST_WORDS = 48  # of a long message; the longest ones, which are the rarest
 MOST_MATCHES = 5_000  # of one word, the newest
 _DAY = 86_400.0
 # After so many days a memory counts half as recent. What happened ages, what is so does less.
@@ -47,12 +47,12 @@ WORD = re.compile(r"[^\W_]+")
 
 
 def words(message: str) -> list[str]:
-    """The words of `message` worth looking up: distinct, in order, `MOSTWORDS` at most."""
+    """The words of `message` worth looking up: distinct, in order, `MOST_WORDS` at most."""
     found = dict.fromkeys(WORD.findall(message.casefold()))
     telling = [word for word in found if word not in _EMPTY]
-    if len(telling) <= MOSTWORDS:
+    if len(telling) <= MOST_WORDS:
         return telling
-    longest = set(sorted(telling, key=len, reverse=True)[:MOSTWORDS])
+    longest = set(sorted(telling, key=len, reverse=True)[:MOST_WORDS])
     return [word for word in telling if word in longest]
 
 

@@ -19,8 +19,18 @@ from xeno.personalization.markers import (
 )
 
 LONGEST_READ = 8_000  # characters; a manner shows long before
-SCORED = ("contractions", "learned", "colloquial", "courtesy", "warmth", "play", "business")
-CUES = (*SCORED, "figures", "together", "aside")
+CUES = (
+    "contractions",
+    "learned",
+    "colloquial",
+    "courtesy",
+    "warmth",
+    "play",
+    "business",
+    "figures",
+    "together",
+    "aside",
+)
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _CONTRACTION = re.compile(
@@ -40,7 +50,7 @@ _HEADING = re.compile(
 _LIST_LINE = re.compile(
     r"^\s*(?:[-*\u2022\u2013\u2023\u00b7]\s|(?:step\s+)?\d{1,2}[.):])", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"[^.!?\u2026\n]+[.!?\u2026]*")
+_SENTENCE = re.compile(r"[^.!?\u2026\n]+?(?:[.!?\u2026]+|:(?=\s+[A-Z])|(?=\n)|\Z)")
 _FIGURE = re.compile(
     r"[<>=\u2264\u2265\u00b1\u2248\u00b0%\u2192@]|->|`[^`]+`|\b\w+_\w+\b|\b[a-z]+[A-Z]\w*|\b[A-Z]{2,6}\d*\b"
     r"|\b\d+(?:[.,:]\d+)*\s?(?:[a-zA-Z]{1,3}\b)?"
@@ -54,110 +64,7 @@ _SMILE = re.compile(r"[:=]-?\)|<3")
 _STRETCHED = re.compile(r"\b\w*([a-z])\1{2,}\w*\b|\?{2,}|!{2,}|\.\.\.|\u2026", re.IGNORECASE)
 _SIMILE = re.compile(r"\b(?:like an?|as if|as though)\b", re.IGNORECASE)
 _FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "so",
-        "if",
-        "then",
-        "than",
-        "that",
-        "this",
-        "these",
-        "those",
-        "it",
-        "its",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "am",
-        "do",
-        "does",
-        "did",
-        "have",
-        "has",
-        "had",
-        "will",
-        "would",
-        "can",
-        "could",
-        "should",
-        "may",
-        "might",
-        "must",
-        "to",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "for",
-        "from",
-        "with",
-        "without",
-        "as",
-        "into",
-        "out",
-        "up",
-        "off",
-        "over",
-        "about",
-        "your",
-        "you",
-        "i",
-        "me",
-        "my",
-        "we",
-        "us",
-        "our",
-        "they",
-        "them",
-        "their",
-        "he",
-        "she",
-        "his",
-        "her",
-        "not",
-        "no",
-        "yes",
-        "what",
-        "which",
-        "who",
-        "when",
-        "where",
-        "why",
-        "how",
-        "all",
-        "each",
-        "every",
-        "some",
-        "any",
-        "more",
-        "most",
-        "less",
-        "few",
-        "one",
-        "two",
-        "three",
-        "too",
-        "very",
-        "just",
-        "only",
-        "also",
-        "there",
-        "here",
-        "before",
-        "after",
-        "while",
-        "until",
-    ]
+    ["a", "an", "the", "and", "or", "but", "so", "if", "then", "than", "that", "this", "these", "those", "it", "its", "is", "are", "was", "were", "be", "been", "am", "do", "does", "did", "have", "has", "had", "will", "would", "can", "could", "should", "may", "might", "must", "to", "of", "in", "on", "at", "by", "for", "from", "with", "without", "as", "into", "out", "up", "off", "over", "about", "your", "you", "i", "me", "my", "we", "us", "our", "they", "them", "their", "he", "she", "his", "her", "not", "no", "yes", "what", "which", "who", "when", "where", "why", "how", "all", "each", "every", "some", "any", "more", "most", "less", "few", "one", "two", "three", "too", "very", "just", "only", "also", "there", "here", "before", "after", "while", "until"]
 )
 
 
@@ -165,27 +72,41 @@ _FUNCTION_WORDS = frozenset(
 class Reading:
     """What was counted in a text.
 
-    `levels` maps every name of CUES to 0, 1 or 2; `layout` is 'bullets', 'numbers' or 'prose';
-    `words` is the length.
+    `levels` maps every name of CUES to 0, 1 or 2; `body` does so for the text without its asides,
+    where a style shows apart from the tone of a greeting or a farewell; `layout` is 'bullets',
+    'numbers' or 'prose'; `words` is the length.
     """
 
     words: int
     layout: str
     levels: dict[str, int]
+    body: dict[str, int]
 
 
-def read(text: str, around: str = "", lexicon: Lexicon = ENGLISH) -> Reading:
-    """Count. `around` is what the text is about (the question, the reply it corrects): its words
-    are never taken for a manner of writing, and a remark that has none of them is an aside."""
+def read(text: str, question: str = "", matter: str = "", lexicon: Lexicon = ENGLISH) -> Reading:
+    """Count what is in `text`.
+
+    Args:
+        question: what it answers; words of the question are never taken for a manner.
+        matter: another text about the same. An opening or closing remark that has no word of
+            the question, the matter or the rest of the text is an aside.
+        lexicon: the words by which a manner is known.
+    """
     text = text[:LONGEST_READ]
-    tokens = [t.replace("\u2019", "'") for t in _WORD.findall(text)]
-    lower = [t.lower() for t in tokens]
-    topic = _stems(around[:LONGEST_READ])
-    count = max(1, len(lower))
+    topic = _stems(question[:LONGEST_READ])
+    asides, body = _parted(text, topic | _stems(_parted(matter[:LONGEST_READ], topic)[1]))
+    levels = _levels(text, topic, lexicon)
+    levels["aside"] = len(asides)
+    in_body = _levels(body, topic, lexicon) if asides and body.strip() else dict(levels)
+    return Reading(len(_WORD.findall(text)), _layout(text), levels, in_body)
+
+
+def _levels(text: str, topic: frozenset[str], lexicon: Lexicon) -> dict[str, int]:
+    lower = [t.replace("\u2019", "'").lower() for t in _WORD.findall(text)]
     own = [w for w in lower if w[:5] not in topic]
     sentences = [s.strip() for s in _SENTENCE.findall(text) if s.strip()]
     small = sum(s[0].islower() for s in sentences if s[0].isalpha())
-    emoji = [c for c in text if c > "\u2190" and _pictured(c)]
+    emoji = [c for c in text if _pictured(c)]
     laughing = sum(c in _LAUGHING for c in emoji)
     hits = {
         "contractions": sum(bool(_CONTRACTION.search(w)) for w in lower),
@@ -205,13 +126,11 @@ def read(text: str, around: str = "", lexicon: Lexicon = ENGLISH) -> Reading:
         + 2 * laughing
         + len(_SIMILE.findall(text)),
         "business": sum(w in lexicon.business for w in own),
+        "figures": len(_FIGURE.findall(_unnumbered(text)))
+        + sum(w in lexicon.jargon for w in lower),
+        "together": sum(w in PRONOUNS_OF_ADDRESS for w in lower),
     }
-    levels = {name: _level(hits[name], count) for name in SCORED}
-    figures = len(_FIGURE.findall(_unnumbered(text))) + sum(w in lexicon.jargon for w in lower)
-    levels["figures"] = _level(figures, count)
-    levels["together"] = _level(sum(w in PRONOUNS_OF_ADDRESS for w in lower), count)
-    levels["aside"] = _asides(text, topic)
-    return Reading(len(lower), _layout(text), levels)
+    return {name: _level(count, max(1, len(lower))) for name, count in hits.items()}
 
 
 def _level(hits: int, words: int) -> int:
@@ -232,19 +151,35 @@ def _unnumbered(text: str) -> str:
     return "\n".join(_LIST_LINE.sub("", line) for line in text.splitlines())
 
 
-def _asides(text: str, topic: frozenset[str]) -> int:
-    """How many of the first and last remarks (0 to 2) have nothing to do with the rest."""
+def _parted(text: str, topic: frozenset[str]) -> tuple[list[str], str]:
+    """The opening and closing remarks that have nothing to do with the rest, and the rest."""
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > 2 and any(_LIST_LINE.match(line) for line in lines):
-        remarks = [line if not _LIST_LINE.match(line) else "" for line in (lines[0], lines[-1])]
-        rest = " ".join(lines[1:-1])
+        parts, ends = lines, [i for i in (0, -1) if not _LIST_LINE.match(lines[i])]
     else:
-        sentences = _SENTENCE.findall(text)
-        if len(sentences) < 3:
-            return 0
-        remarks, rest = [sentences[0], sentences[-1]], " ".join(sentences[1:-1])
-    known = topic | _stems(rest)
-    return sum(bool(stems) and not stems & known for stems in map(_stems, remarks))
+        parts = _sentences(text)
+        ends = [0, -1] if len(parts) > 1 else []
+    known = topic | _stems(" ".join(parts[1:-1]))
+    alone = [i % len(parts) for i in ends if not _stems(parts[i]) & known and _says(parts[i])]
+    if len(alone) == len(parts):  # two remarks that have nothing in common: neither is an aside
+        alone = []
+    body = "\n".join(part for i, part in enumerate(parts) if i not in alone)
+    return [parts[i] for i in alone], body
+
+
+def _sentences(text: str) -> list[str]:
+    """The sentences; what has no letter (an emoji) belongs to the one before."""
+    found: list[str] = []
+    for sentence in _SENTENCE.findall(text):
+        if found and not _says(sentence):
+            found[-1] += sentence
+        elif sentence.strip():
+            found.append(sentence)
+    return found
+
+
+def _says(text: str) -> bool:
+    return any(c.isalpha() for c in text)
 
 
 def _stems(text: str) -> frozenset[str]:

@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from xeno.errors import InvalidValueError
@@ -72,10 +72,10 @@ def new_pair(
         InvalidValueError: an empty or invalid text, identical replies, a prompt that does not
             end with the user's turn, a number out of range.
     """
-    _check(prompt, chosen, rejected)
+    check_texts(prompt, chosen, rejected)
     _check_number("confidence", confidence, 1.0)
     _check_number("quality", quality, 1.0)
-    _check_number("weight", weight, math.inf)
+    check_weight(weight)
     return Pair(
         id=uuid.uuid4().hex,
         user_id=user_id,
@@ -91,6 +91,9 @@ def new_pair(
         weight=weight,
         metadata=dict(metadata or {}),
     )
+
+
+_COLUMNS = tuple(each.name for each in fields(Pair))
 
 
 class Pairs:
@@ -124,12 +127,12 @@ class Pairs:
                 "It was deleted, or belongs to another profile.",
                 "Choose one from the list of pairs.",
             )
-        return _pair(row)
+        return pair_from(row)
 
     def same_as(self, pair: Pair) -> Pair | None:
         """The stored pair with the content of `pair`, if any."""
         row = self._db.one("SELECT * FROM pairs WHERE fingerprint = ?", (pair.fingerprint,))
-        return None if row is None else _pair(row)
+        return None if row is None else pair_from(row)
 
     def all(
         self,
@@ -146,7 +149,7 @@ class Pairs:
             f"SELECT * FROM pairs {where} ORDER BY created {order}, rowid {order} LIMIT ? OFFSET ?",
             [*params, -1 if limit is None else limit, offset],
         )
-        return [_pair(row) for row in rows]
+        return [pair_from(row) for row in rows]
 
     def count(self, active: bool | None = None, search: str | None = None) -> int:
         """How many pairs there are, all or only the active (inactive) ones."""
@@ -192,9 +195,9 @@ def _insert(connection: Connection, pair: Pair) -> bool:
     return cursor.rowcount == 1
 
 
-def _pair(row: Row) -> Pair:
-    values = dict(row)
-    del values["fingerprint"]
+def pair_from(row: Row) -> Pair:
+    """The pair in a row with all columns of the table, whatever others it has."""
+    values = {name: row[name] for name in _COLUMNS}
     values["prompt"] = tuple(ChatMessage(**turn) for turn in json.loads(values["prompt"]))
     values["quality_notes"] = tuple(json.loads(values["quality_notes"]))
     values["metadata"] = json.loads(values["metadata"])
@@ -209,13 +212,14 @@ def _where(search: str | None, active: bool | None) -> tuple[str, list[Any]]:
         conditions.append("active = ?")
         params.append(int(active))
     if search:
-        fields = ("prompt", "chosen", "rejected")
-        conditions.append("(" + " OR ".join(f"{f} LIKE ? ESCAPE '\\'" for f in fields) + ")")
+        texts = ("prompt", "chosen", "rejected")
+        conditions.append("(" + " OR ".join(f"{f} LIKE ? ESCAPE '\\'" for f in texts) + ")")
         params += [like(search)] * 3
     return ("WHERE " + " AND ".join(conditions) if conditions else ""), params
 
 
-def _check(prompt: Sequence[ChatMessage], chosen: str, rejected: str) -> None:
+def check_texts(prompt: Sequence[ChatMessage], chosen: str, rejected: str) -> None:
+    """Raise InvalidValueError if these cannot be the texts of a pair; see `new_pair`."""
     for name, text in (("chosen reply", chosen), ("rejected reply", rejected)):
         if not valid_text(text, name).strip():
             raise InvalidValueError(f"The {name} is empty.", "", "Write what the reply should be.")
@@ -231,6 +235,11 @@ def _check(prompt: Sequence[ChatMessage], chosen: str, rejected: str) -> None:
         raise InvalidValueError("The prompt does not end with something that the user said.")
     if any(turn.role == "system" for turn in prompt[1:]):
         raise InvalidValueError("The prompt has a system turn after its beginning.")
+
+
+def check_weight(weight: float) -> None:
+    """Raise InvalidValueError unless `weight` is a number from 0 upwards."""
+    _check_number("weight", weight, math.inf)
 
 
 def _check_number(name: str, value: float, highest: float) -> None:
