@@ -87,6 +87,9 @@ class MainWindow(QMainWindow):
         self.tabs = QTabWidget()
         self.tabs.setAccessibleName("Tabs")
         self.tabs.setDocumentMode(True)
+        bar = self.tabs.tabBar()
+        assert bar is not None
+        bar.setDrawBase(False)
         for tab, title in (
             (self.personalization, "Personalization"),
             (self.training, "Training"),

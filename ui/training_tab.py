@@ -16,7 +16,6 @@ from PyQt6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from xeno.training.forecast import Forecast
 
 from ui.forecasting import ForecastFeed
 from ui.session import PLAN, Session
@@ -33,23 +32,14 @@ from ui.widgets.runs_table import RunsTable
 from ui.words import count, duration, size
 from xeno.events import Evaluated, LogLine, Progress, RunFinished, RunStarted
 from xeno.store.pairs import Pairs
+from xeno.training.forecast import Forecast
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 
 # How far a version may move from the base, in words: the plan's beta.
 STRENGTHS = {"Gentle": 0.3, "Balanced": 0.1, "Strong": 0.03}
-ADVANCED = (
-    "beta",
-    "learning_rate",
-    "epochs",
-    "batch_size",
-    "micro_batch_size",
-    "lora_rank",
-    "lora_alpha",
-    "heldout_share",
-    "seed",
-    "dtype",
-    "force",
-)
+# These have a place of their own: the base picker, and the Privacy tab.
+ELSEWHERE = {"base", "private", "epsilon", "delta", "max_grad_norm"}
+ADVANCED = tuple(name for name in TrainingPlan.model_fields if name not in ELSEWHERE)
 ENDINGS = {
     "completed": "The run is complete.",
     "stopped": "The run was stopped, and what it had learned is kept.",

@@ -48,7 +48,7 @@ class Notice(QFrame):
         do: Callable[[], None] | None = None,
     ) -> None:
         """Show `text`; `kind` is "info", "warning" or "error"."""
-        set_kind(self, kind)
+        set_kind(self, f"notice-{kind}")
         self.what.setText(text)
         self.more.setText(detail)
         self.more.setVisible(bool(detail))

@@ -38,8 +38,8 @@ class PairsBrowser(QWidget):
             sortable=False,
         )
         self.table.setMinimumHeight(230)
-        self.table.show_model(self.model)
-        self.table.widths(24, 24, 24, 11, 8, 17, 6)
+        self.table.show_model(self.model, stretch=0)
+        self.table.widths(20, 19, 19, 10, 7, 16, 5)
         self.reader = QTextBrowser()
         self.reader.setAccessibleName("The selected pair")
         self.reader.setMinimumHeight(150)

@@ -12,6 +12,7 @@ from ui.theme import Theme
 from ui.widgets.basics import label
 
 _DRAW_EVERY = 250  # ms
+_SHORTEST_SPAN = 300.0  # seconds on a time axis
 _DRAWN_POINTS = 600  # more are not seen, and cost the window time
 
 Points = Sequence[tuple[float, float]]
@@ -105,6 +106,7 @@ class LinePlot(QWidget):
             return
         import pyqtgraph
 
+        self._plot.setBackground(self._theme.colors.surface)
         for side in ("left", "bottom"):
             axis = self._plot.getAxis(side)
             axis.setPen(pyqtgraph.mkPen(self._theme.colors.border))
@@ -130,6 +132,18 @@ class LinePlot(QWidget):
             curve = self._curves.get(name) or self._curve(name, place)
             drawn = _thinned(points)
             curve.setData([x for x, _ in drawn], [y for _, y in drawn])
+        self._widen_short_times()
+
+    def _widen_short_times(self) -> None:
+        """A few seconds of measurements would make an axis that nobody can read."""
+        times = [x for points in self._lines.values() for x, _ in points]
+        if not self._times or not times:
+            return
+        if max(times) - min(times) < _SHORTEST_SPAN:
+            middle = (max(times) + min(times)) / 2
+            self._plot.setXRange(middle - _SHORTEST_SPAN / 2, middle + _SHORTEST_SPAN / 2)
+        else:
+            self._plot.enableAutoRange("x")
 
     def _curve(self, name: str, place: int) -> Any:
         import pyqtgraph
