@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QDockWidget, QHBoxLayout, QPlainTextEdit, QVBoxLayou
 from ui.chat import Chat, Opened
 from ui.session import Session
 from ui.version_names import VersionNames
-from ui.widgets.basics import Tool, allow, label, row, set_kind
+from ui.widgets.basics import ElidedLabel, Tool, allow, row, set_kind
 from ui.widgets.bubbles import ReplyBubble
 from ui.widgets.conversation_list import ConversationList
 from ui.widgets.message_view import MessageView
@@ -69,8 +69,8 @@ class AssistantDock(QDockWidget):
         self._recorder = FeedbackRecorder(session.profile)
         self._replaced: str | None = None  # the reply that is being regenerated
         self.chat = Chat(session)
-        self.title = label("New conversation", "heading", wrap=False)
-        self.title.setMinimumWidth(40)
+        self.title = ElidedLabel("New conversation")
+        set_kind(self.title, "heading")
         theme = session.theme
         self.list_button = Tool(
             theme,
@@ -263,7 +263,7 @@ class AssistantDock(QDockWidget):
 
     def _show_title(self, text: str) -> None:
         line = " ".join(text.split())
-        self.title.setText(line if len(line) <= 36 else line[:35].rstrip() + "…")
+        self.title.setText(line)
         self.title.setToolTip(line)
 
     def _describe(self, message: StoredMessage) -> str:
