@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from tools.starter_model.composition import Composer, compose_reply, is_heldout, question
-from tools.starter_model.phrases import QUESTIONS
+from tools.starter_model.phrases import QUESTIONS, SUGGESTIONS
 from tools.starter_model.topics import Topic, read_topics
 from xeno.benchmarking.reply_rules import (
     BANDS,
@@ -115,6 +115,10 @@ def test_the_shipped_prompts_are_held_out_ones(topics: list[Topic]) -> None:
         wordings = [w for w in range(len(QUESTIONS)) if question(topic, w) == prompt.question]
         assert wordings
         assert all(is_heldout(topic, wording) for wording in wordings)
+
+
+def test_suggested_topics_are_known_ones(topics: list[Topic]) -> None:
+    assert {name for names in SUGGESTIONS for name in names} <= {topic.name for topic in topics}
 
 
 def test_rules_read_lists_and_repetition() -> None:

@@ -9,7 +9,7 @@ from PyQt6.QtWidgets import QDockWidget, QHBoxLayout, QPlainTextEdit, QVBoxLayou
 from ui.chat import Chat, Opened
 from ui.session import Session
 from ui.version_names import VersionNames
-from ui.widgets.basics import Tool, allow, label, row, set_kind
+from ui.widgets.basics import ElidedLabel, Tool, allow, row, set_kind
 from ui.widgets.bubbles import ReplyBubble
 from ui.widgets.conversation_list import ConversationList
 from ui.widgets.message_view import MessageView
@@ -69,8 +69,8 @@ class AssistantDock(QDockWidget):
         self._recorder = FeedbackRecorder(session.profile)
         self._replaced: str | None = None  # the reply that is being regenerated
         self.chat = Chat(session)
-        self.title = label("New conversation", "heading", wrap=False)
-        self.title.setMinimumWidth(40)
+        self.title = ElidedLabel("New conversation")
+        set_kind(self.title, "heading")
         theme = session.theme
         self.list_button = Tool(
             theme,
@@ -80,6 +80,8 @@ class AssistantDock(QDockWidget):
             checkable=True,
         )
         self.new_button = Tool(theme, "plus", "New conversation", tip="New conversation (Ctrl+N)")
+        self.float_button = Tool(theme, "float", "Float or dock the assistant")
+        self.close_button = Tool(theme, "cross", "Hide the assistant", tip="Hide (Ctrl+B)")
         self.conversations = ConversationList(session)
         self.conversations.hide()
         self.view = MessageView(theme, self._describe, self._wire, self.ask)
@@ -96,9 +98,18 @@ class AssistantDock(QDockWidget):
         content.setProperty("kind", "dock")
         content.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         content.setMinimumWidth(NARROWEST)
-        head = row(self.list_button, self.title, self.new_button, spacing=8)
+        head = row(
+            self.list_button, self.title, self.new_button, self.float_button, self.close_button,
+            spacing=4,
+        )  # fmt: skip
         head.setStretch(1, 1)
-        head.setContentsMargins(10, 8, 10, 4)
+        head.setContentsMargins(10, 7, 8, 7)
+        title_bar = QWidget()
+        title_bar.setProperty("kind", "dock-title")
+        title_bar.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        title_bar.setToolTip("Drag to move the assistant")
+        title_bar.setLayout(head)
+        self.setTitleBarWidget(title_bar)
         foot = QHBoxLayout()
         foot.setContentsMargins(14, 8, 14, 14)
         foot.setSpacing(6)
@@ -111,7 +122,6 @@ class AssistantDock(QDockWidget):
         layout = QVBoxLayout(content)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addLayout(head)
         layout.addWidget(self.conversations)
         layout.addWidget(self.view, 1)
         layout.addLayout(told)
@@ -120,6 +130,8 @@ class AssistantDock(QDockWidget):
 
     def _connect(self) -> None:
         self.list_button.toggled.connect(self.conversations.setVisible)
+        self.float_button.clicked.connect(lambda: self.setFloating(not self.isFloating()))
+        self.close_button.clicked.connect(self.close)
         self.new_button.clicked.connect(self.new_conversation)
         self.conversations.chosen.connect(self._open)
         self.conversations.deleted.connect(self._deleted)
@@ -251,7 +263,7 @@ class AssistantDock(QDockWidget):
 
     def _show_title(self, text: str) -> None:
         line = " ".join(text.split())
-        self.title.setText(line if len(line) <= 36 else line[:35].rstrip() + "…")
+        self.title.setText(line)
         self.title.setToolTip(line)
 
     def _describe(self, message: StoredMessage) -> str:

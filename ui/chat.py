@@ -49,6 +49,7 @@ class Chat(QObject):
         self.busy = False
         self._pending: PendingReply | None = None
         self._stop_wanted = False
+        self._new_question = False
         self._again: Callable[[], None] | None = None
         self._pieces: deque[str] = deque()
         self._drain = QTimer(self, interval=_DRAIN_EVERY)
@@ -88,7 +89,9 @@ class Chat(QObject):
         if self.busy or not text.strip():
             return False
         assistant, conversation = self._session.assistant, self.conversation_id
-        self._begin(lambda: assistant.begin(conversation, text, self._pieces.append))
+        self._begin(
+            lambda: assistant.begin(conversation, text, self._pieces.append), new_question=True
+        )
         self._again = lambda: self.send(text)
         return True
 
@@ -117,8 +120,9 @@ class Chat(QObject):
         if self._pending is not None:
             self._pending.handle.stop()
 
-    def _begin(self, begin: Callable[[], PendingReply]) -> None:
+    def _begin(self, begin: Callable[[], PendingReply], *, new_question: bool = False) -> None:
         self._set_busy(True)
+        self._new_question = new_question
         self._stop_wanted = False
         self._pieces.clear()
         self._session.do(begin, self._begun, owner=self, failed=self._not_begun)
@@ -128,9 +132,9 @@ class Chat(QObject):
         shown = self.conversation_id in (None, pending.conversation_id)
         if shown:
             self.conversation_id = pending.conversation_id
-            if pending.replaces is None:
+            if self._new_question:
                 self.asked.emit(pending.question)
-                self._again = None
+                self._again = None  # the message is kept: from here on only its reply is missing
             self.streaming.emit()
             self._drain.start()
         if self._stop_wanted:

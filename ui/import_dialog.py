@@ -151,4 +151,5 @@ class ImportDialog(QDialog):
                 f"{share(report.longer_chosen)} of the pairs."
             )
             self._session.pairs_changed.emit()
+        self.adjustSize()
         self.close_button.setFocus()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,9 @@ class MainWindow(QMainWindow):
         self.tabs = QTabWidget()
         self.tabs.setAccessibleName("Tabs")
         self.tabs.setDocumentMode(True)
+        bar = self.tabs.tabBar()
+        assert bar is not None
+        bar.setDrawBase(False)
         for tab, title in (
             (self.personalization, "Personalization"),
             (self.training, "Training"),
@@ -116,8 +120,8 @@ class MainWindow(QMainWindow):
         self._session.warm_host()
         runs = Runs(self._session.profile.db)
         self._session.do(runs.mark_interrupted, self._tell_interrupted, owner=self)
-        # Plots need numpy; loaded here it does not hold up the tab that first shows one.
-        self._session.do(lambda: __import__("numpy"))
+        # Loaded ahead on another thread, so that the first plot is there at once.
+        self._session.do(lambda: importlib.import_module("pyqtgraph"))
 
     # Parts --------------------------------------------------------------------------------
 
@@ -220,9 +224,8 @@ class MainWindow(QMainWindow):
         self._show_answering()
 
     def _show_answering(self) -> None:
-        active = self.names.active
-        if active is not None:
-            text = f"{self.names.describe(active.address)} answers"
+        if text := self.names.answering():
+            pass
         elif self._session.host_ready is not None:
             text = f"Base model answers: {self._session.host_ready.name}"
         else:

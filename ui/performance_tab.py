@@ -55,12 +55,12 @@ class PerformanceTab(QWidget):
         )
         self.table = Table("Measurements per version", "No replies yet. Chat a little first.")
         self.table.show_model(self.model)
-        self.table.widths(20, 10, 13, 16, 10, 12)
+        self.table.widths(16, 8, 10, 13, 8, 9)
         self.metric = QComboBox()
         self.metric.setAccessibleName("Metric in the plot")
         for title, name in METRICS.items():
             self.metric.addItem(title, name)
-        self.plot = LinePlot(session.theme, "Over time", times=True, dots=True)
+        self.plot = LinePlot(session, "Over time", times=True, dots=True)
         above = Card("By version")
         above.body.insertLayout(
             1, row(label("What was measured on this computer.", "muted"), self.refresh)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PyQt6.QtWidgets import QCheckBox, QDoubleSpinBox, QHBoxLayout
-from xeno.training.forecast import Forecast
 
 from ui.forecasting import ForecastFeed
 from ui.rows_model import Column, RowsModel
@@ -18,6 +17,7 @@ from ui.widgets.table import Table
 from ui.words import moment
 from xeno.privacy.budget import DEFAULT_EPSILON
 from xeno.privacy.ledger import LedgerEntry, PrivacyLedger
+from xeno.training.forecast import Forecast
 
 _PROTECTIONS = {
     "keyring": "The key to your profile lies in the system's keyring, which opens when you log in.",
@@ -123,7 +123,7 @@ class PrivacyTab(Page):
         self.entries: RowsModel[LedgerEntry] = RowsModel(_columns(), self)
         self.table = Table("Privacy ledger", "Nothing was spent yet.", sortable=False)
         self.table.show_model(self.entries)
-        self.table.widths(5, 17, 14, 10, 12, 12, 8)
+        self.table.widths(3, 15, 12, 5, 9, 8, 6)
         self.table.setMinimumHeight(140)
         card.add(self.meter)
         card.add(self.table, 1)

@@ -13,10 +13,10 @@ from PyQt6.QtWidgets import (
     QMessageBox,
     QPlainTextEdit,
     QProgressBar,
+    QPushButton,
     QVBoxLayout,
     QWidget,
 )
-from xeno.training.forecast import Forecast
 
 from ui.forecasting import ForecastFeed
 from ui.session import PLAN, Session
@@ -33,23 +33,14 @@ from ui.widgets.runs_table import RunsTable
 from ui.words import count, duration, size
 from xeno.events import Evaluated, LogLine, Progress, RunFinished, RunStarted
 from xeno.store.pairs import Pairs
+from xeno.training.forecast import Forecast
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 
 # How far a version may move from the base, in words: the plan's beta.
 STRENGTHS = {"Gentle": 0.3, "Balanced": 0.1, "Strong": 0.03}
-ADVANCED = (
-    "beta",
-    "learning_rate",
-    "epochs",
-    "batch_size",
-    "micro_batch_size",
-    "lora_rank",
-    "lora_alpha",
-    "heldout_share",
-    "seed",
-    "dtype",
-    "force",
-)
+# These have a place of their own: the base picker, and the Privacy tab.
+ELSEWHERE = {"base", "private", "epsilon", "delta", "max_grad_norm"}
+ADVANCED = tuple(name for name in TrainingPlan.model_fields if name not in ELSEWHERE)
 ENDINGS = {
     "completed": "The run is complete.",
     "stopped": "The run was stopped, and what it had learned is kept.",
@@ -78,6 +69,8 @@ class TrainingTab(QWidget):
         self._import_pairs = import_pairs
         self._no_base = ""
         self._stopping = False
+        self.form: PlanForm | None = None
+        self.reset: QPushButton | None = None
         self.thread_of_run: TrainingThread | None = None
         self.notice = Notice(session.theme)
         page = Page()
@@ -126,13 +119,21 @@ class TrainingTab(QWidget):
         self.progress.setAccessibleName("Training progress")
         self.progress.setTextVisible(False)
         self.pace = label("", "muted")
-        theme = self._session.theme
-        self.loss = LinePlot(theme, "Loss", bottom="step")
-        self.margin = LinePlot(theme, "Reward margin", bottom="step")
-        self.accuracy = LinePlot(theme, "Held-out preference accuracy", dots=True, bottom="step")
+        session = self._session
+        self.loss = LinePlot(session, "Loss", bottom="step")
+        self.margin = LinePlot(session, "Reward margin", bottom="step", delay=80)
+        self.accuracy = LinePlot(
+            session,
+            "Held-out preference accuracy",
+            dots=True,
+            shares=True,
+            bottom="step",
+            delay=160,
+        )
         plots = QGridLayout()
         plots.setSpacing(12)
         for column, plot in enumerate((self.loss, self.margin, self.accuracy)):
+            plot.setFixedHeight(220)
             plots.addWidget(plot, 0, column)
             plots.setColumnStretch(column, 1)
         self.log = QPlainTextEdit(readOnly=True)
@@ -180,20 +181,12 @@ class TrainingTab(QWidget):
         return card
 
     def _advanced_card(self) -> Card:
-        card = Card()
+        card = self.advanced = Card()
         self.advanced_switch = button("&Advanced settings", "link", name="Show advanced settings")
         self.advanced_switch.setCheckable(True)
-        self.form = PlanForm(ADVANCED)
-        self.reset = button("Reset to de&faults", name="Reset advanced settings to their defaults")
-        self.reset.clicked.connect(self._reset_plan)
-        self.advanced_switch.toggled.connect(self.form.setVisible)
-        self.advanced_switch.toggled.connect(self.reset.setVisible)
+        self.advanced_switch.toggled.connect(self._show_advanced)
         card.body.setContentsMargins(12, 8, 18, 8)
         card.add(self.advanced_switch)
-        card.add(self.form)
-        card.add(self.reset)
-        self.form.hide()
-        self.reset.hide()
         return card
 
     def _history_card(self) -> Card:
@@ -206,7 +199,6 @@ class TrainingTab(QWidget):
         self.start.clicked.connect(self.begin)
         self.stop.clicked.connect(self._ask_stop)
         self.strength.activated.connect(self._strength_chosen)
-        self.form.edited.connect(lambda name, value: self._session.set(PLAN + name, value))
         self._session.plan_changed.connect(self._show_plan)
         self._session.pairs_changed.connect(self._count_pairs)
         self._feed.updated.connect(lambda _: self._forecast_known(""))
@@ -214,6 +206,20 @@ class TrainingTab(QWidget):
         self._feed.waiting.connect(self._gate)
 
     # Settings -----------------------------------------------------------------------------
+
+    def _show_advanced(self, shown: bool) -> None:
+        if self.form is None:  # most never open it, and its editors take time to make
+            self.form = PlanForm(ADVANCED)
+            self.form.edited.connect(lambda name, value: self._session.set(PLAN + name, value))
+            self.reset = button("Reset to de&faults", name="Reset the advanced settings")
+            self.reset.clicked.connect(self._reset_plan)
+            self.advanced.add(self.form)
+            self.advanced.add(self.reset)
+            self._show_plan()
+            self._gate()
+        self.form.setVisible(shown)
+        if self.reset is not None:
+            self.reset.setVisible(shown)
 
     def _values(self) -> dict[str, Any]:
         return {
@@ -223,7 +229,8 @@ class TrainingTab(QWidget):
 
     def _show_plan(self) -> None:
         values = self._values()
-        self.form.show_values(values)
+        if self.form is not None:
+            self.form.show_values(values)
         self.strength.clear()
         for name, beta in STRENGTHS.items():
             self.strength.addItem(name, beta)
@@ -270,10 +277,11 @@ class TrainingTab(QWidget):
         reason = self._why_not()
         allow(self.start, reason)
         busy = "Not while a run is training." if self.training else ""
-        self.form.allow_editing(busy)
         self.base.allow_choice(busy)
-        for control in (self.strength, self.reset):
-            allow(control, busy)
+        allow(self.strength, busy)
+        if self.form is not None and self.reset is not None:
+            self.form.allow_editing(busy)
+            allow(self.reset, busy)
         if self._stopping:
             allow(self.stop, "The run is being stopped.")
         else:
@@ -400,5 +408,7 @@ class TrainingTab(QWidget):
         super().showEvent(event)  # type: ignore[arg-type]
         self._count_pairs()
         self.runs.reload()
+        for plot in (self.loss, self.margin, self.accuracy):
+            plot.prepare()
         if self._feed.latest is None:
             self._feed.refresh()

@@ -42,6 +42,13 @@ class VersionNames(QObject):
         manifest = version.manifest
         return f"{version.label} · {privacy(manifest.private, manifest.epsilon)}"
 
+    def answering(self) -> str:
+        """What answers now: 'v3 answers, not private', or nothing where the base does."""
+        if self.active is None:
+            return ""
+        manifest = self.active.manifest
+        return f"{self.active.label} answers · {privacy(manifest.private, manifest.epsilon)}"
+
     def _show(self, found: tuple[list[Version], Version | None]) -> None:
         versions, self.active = found
         self._versions = {each.address: each for each in versions}

@@ -28,7 +28,7 @@ STATES = {
     "quarantined": "quarantined",
 }
 ACCURACY_BEFORE = "heldout_preference_accuracy_before"
-ACCURACY_AFTER = "heldout_preference_accuracy_after"
+ACCURACY_AFTER = "heldout_preference_accuracy"
 _CHOOSE_FIRST = "Select a version in the table first."
 
 
@@ -58,7 +58,7 @@ class VersionsTab(QWidget):
             "model answers.",
         )
         self.table.show_model(self.model)
-        self.table.widths(9, 15, 17, 14, 9, 9, 13, 8, 10)
+        self.table.widths(6, 11, 15, 11, 5, 5, 9, 4, 6)
         self.details = QTextBrowser()
         self.details.setAccessibleName("Details of the selected version")
         self.details.setOpenLinks(False)
@@ -104,14 +104,15 @@ class VersionsTab(QWidget):
         self._session.do(read, self._show, owner=self, key="versions")
 
     def _show(self, found: tuple[list[Version], Version | None, bool]) -> None:
-        chosen = self._chosen()
+        chosen, before = self._chosen(), len(self.model.records)
         versions, self._active, self._deployed_before = found
         versions.sort(key=lambda each: -each.number)
+        grew = 0 < before < len(versions)
         self.model.show(versions)
         if versions:
-            address = chosen.address if chosen else versions[0].address
             rows = [each.address for each in versions]
-            self.table.choose_row(rows.index(address) if address in rows else 0)
+            kept = chosen is not None and chosen.address in rows and not grew
+            self.table.choose_row(rows.index(chosen.address) if kept and chosen else 0)
         active = self._active
         if active is None:
             self.answering.setText("The base model answers, without any version.")
@@ -237,11 +238,11 @@ def _describe(version: Version) -> str:
         lines.append(("Plan", ", ".join(shown)))
     lines.append(("Environment", ", ".join(f"{k} {v}" for k, v in manifest.environment.items())))
     rows = "".join(
-        f"<tr><td style='padding:3px 18px 3px 0'><b>{escape(name)}</b></td>"
+        f"<tr><td width='170' style='padding:3px 0'><b>{escape(name)}</b></td>"
         f"<td style='padding:3px 0'>{escape(text)}</td></tr>"
         for name, text in lines
     )
-    return f"<h3>{escape(version.label)}</h3><table>{rows}</table>"
+    return f"<h3>{escape(version.label)}</h3><table width='100%'>{rows}</table>"
 
 
 def _privacy_words(version: Version) -> str:

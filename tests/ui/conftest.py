@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pytestqt.qtbot import QtBot
 from PyQt6.QtCore import QCoreApplication, QEvent
 from PyQt6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from ui.main_window import MainWindow
 from ui.session import Session, read_settings
@@ -19,7 +19,9 @@ from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 
-_THINGS = "bread,coffee,sleep,budget,garden,bicycle,letter,rice,running,password,photo,cat,lamp,chess"
+_THINGS = (
+    "bread,coffee,sleep,budget,garden,bicycle,letter,rice,running,password,photo,cat,lamp,chess"
+)
 _WAYS = ("begin with {}", "get better at {}", "teach {}", "enjoy {}", "plan {}", "save on {}")
 
 

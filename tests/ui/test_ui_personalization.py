@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pytestqt.qtbot import QtBot
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
 
 from ui.main_window import MainWindow
 from xeno.personalization.engine import PersonalizationEngine
@@ -103,7 +103,9 @@ def test_a_pair_is_left_out_used_again_and_deleted(
     browser.select(0)
     qtbot.mouseClick(browser.use, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: store.count(active=True) == 2)
-    qtbot.waitUntil(lambda: "2 pairs" in browser.total.text() or "1 left out" in browser.total.text())
+    qtbot.waitUntil(
+        lambda: "2 pairs" in browser.total.text() or "1 left out" in browser.total.text()
+    )
     yes = QMessageBox.StandardButton.Yes
     monkeypatch.setattr(QMessageBox, "question", lambda *_, **__: yes)
     qtbot.waitUntil(lambda: len(browser.model.pairs) == 3)

@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from pytestqt.qtbot import QtBot
 from PyQt6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from ui.app import has_display
 from ui.crash import CrashReports

@@ -18,6 +18,7 @@ from tools.starter_model.phrases import (
     QUESTIONS,
     REQUESTS,
     SMALL_TALK,
+    SUGGESTIONS,
     UNKNOWN_QUESTIONS,
     UNKNOWN_REPLIES,
     UNKNOWN_TASKS,
@@ -43,11 +44,11 @@ from xeno.personalization.preferences import (
 
 # Shares of the stream. What is left after small talk and the unknown is about a topic.
 UNKNOWN_SHARE = 0.09
-SMALL_TALK_SHARE = 0.06
+SMALL_TALK_SHARE = 0.09
 SECOND_TURN_SHARE = 0.14
 WISH_SHARE = 0.03
 DEFAULT_SHARE = 0.20  # dialogues with the default preferences, beyond the even spread
-NO_SYSTEM_SHARE = 0.5  # of those with the default preferences
+NO_SYSTEM_SHARE = 0.5  # of those with the default preferences, and of small talk
 EXPERTISE_SHARE = 0.12
 SLOPPY_SHARE = 0.35  # questions in lower case, without the final mark, or with a typo
 HELD_OUT_IN = 10  # one in so many (topic, wording) pairs is never trained on
@@ -185,6 +186,8 @@ class Composer:
         if kind < UNKNOWN_SHARE:
             turns, topic = self._unknown(preferences, rng), ""
         elif kind < UNKNOWN_SHARE + SMALL_TALK_SHARE:
+            if rng.random() < NO_SYSTEM_SHARE:
+                preferences, system = Preferences(), []
             turns, topic = self._small_talk(preferences, rng), ""
         else:
             turns, topic = self._about_a_topic(preferences, rng)
@@ -251,16 +254,17 @@ class Composer:
             asked = rng.choice(QUESTIONS).format(**wanted)
             asked = asked[0].upper() + asked[1:]
         reply = rng.choice(UNKNOWN_REPLIES[preferences.communication_style])
-        return _turn(_sloppy(asked, rng), self._named(reply, rng))
+        return _turn(_sloppy(asked, rng), _named(reply, rng))
 
     def _small_talk(self, preferences: Preferences, rng: random.Random) -> list[Message]:
         said, replies = rng.choice(SMALL_TALK)
         reply = rng.choice(replies[preferences.communication_style])
-        return _turn(_sloppy(rng.choice(said), rng), self._named(reply, rng))
+        return _turn(_sloppy(rng.choice(said), rng), _named(reply, rng))
 
-    def _named(self, reply: str, rng: random.Random) -> str:
-        a, b, c = (topic.name for topic in rng.sample(self.topics, 3))
-        return reply.format(a=a, b=b, c=c)
+
+def _named(reply: str, rng: random.Random) -> str:
+    a, b, c = rng.choice(SUGGESTIONS)
+    return reply.format(a=a, b=b, c=c)
 
 
 def _turn(asked: str, reply: str) -> list[Message]:

@@ -96,10 +96,29 @@ WISHES = (
     ("response_format", "structured", ("Number the steps.", "Step by step, please.")),
 )
 
+# Topics that the model names when it says what it knows.
+SUGGESTIONS = (
+    ("baking bread", "packing a suitcase", "git branches"),
+    ("growing tomatoes", "strong passwords", "a job interview"),
+    ("brewing coffee", "learning Python", "falling asleep"),
+    ("watering houseplants", "spreadsheets", "a monthly budget"),
+    ("cooking rice", "making backups", "public speaking"),
+    ("removing stains", "SQL queries", "riding a bicycle"),
+)
+
 # Small talk: what is said, and what is answered in each communication style.
 SMALL_TALK: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
     (
-        ("Hello!", "Hi.", "Hi there!", "Good morning.", "Good evening.", "Hey!", "Hello there."),
+        (
+            "Hello!",
+            "Hello",
+            "Hi",
+            "Hi there!",
+            "Good morning.",
+            "Good evening.",
+            "Hey!",
+            "Hey there",
+        ),
         {
             "professional": ("Good day. How may I assist you?", "Welcome. How may I help you?"),
             "casual": ("Hey! What's on your mind?", "Hi! What's up?"),

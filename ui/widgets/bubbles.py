@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PyQt6.QtCore import QEvent, Qt, pyqtSignal
-from PyQt6.QtGui import QKeyEvent, QKeySequence, QResizeEvent, QShortcut
+from PyQt6.QtGui import QKeyEvent, QResizeEvent
 from PyQt6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -70,7 +70,7 @@ class Bubble(QWidget):
         natural = max(metrics.horizontalAdvance(line) for line in lines) + 2 * _SIDE + 6
         width = max(44, min(natural, round(self.width() * _WIDEST)))
         self.frame.setFixedWidth(width)
-        self.text.setFixedHeight(self.text.heightForWidth(width - 2 * _SIDE))
+        self.text.setFixedHeight(max(0, self.text.heightForWidth(width - 2 * _SIDE)))
 
 
 class ReplyBubble(Bubble):
@@ -237,6 +237,33 @@ class ReplyBubble(Bubble):
         self.prompt.setVisible(shown)
 
 
+class CorrectionText(QPlainTextEdit):
+    """Ctrl+Enter submits, Esc leaves; here Esc does not mean to stop a reply."""
+
+    submitted = pyqtSignal()
+    left = pyqtSignal()
+
+    def event(self, event: QEvent | None) -> bool:
+        if (
+            isinstance(event, QKeyEvent)
+            and event.type() == QEvent.Type.ShortcutOverride
+            and event.key() == Qt.Key.Key_Escape
+        ):
+            event.accept()  # it is ours, not the window's shortcut
+            return True
+        return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        assert event is not None
+        control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
+        if event.key() == Qt.Key.Key_Escape:
+            self.left.emit()
+        elif control and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.submitted.emit()
+        else:
+            super().keyPressEvent(event)
+
+
 class CorrectionEditor(QWidget):
     """The reply's text, to be changed into what the user would rather have read."""
 
@@ -246,7 +273,7 @@ class CorrectionEditor(QWidget):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._before = text
-        self.text = QPlainTextEdit(text)
+        self.text = CorrectionText(text)
         self.text.setAccessibleName("Improved reply")
         self.text.setTabChangesFocus(True)
         lines = min(14, max(5, len(text) // 42 + text.count("\n") + 2))
@@ -263,21 +290,14 @@ class CorrectionEditor(QWidget):
         layout.addLayout(row(self.save, self.cancel, None))
         self.save.clicked.connect(self._save)
         self.cancel.clicked.connect(self.cancelled)
-        for key in ("Ctrl+Return", "Ctrl+Enter"):
-            shortcut = QShortcut(QKeySequence(key), self.text)
-            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-            shortcut.activated.connect(self._save)
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
-        if event is not None and event.key() == Qt.Key.Key_Escape:
-            self.cancelled.emit()
-            return
-        super().keyPressEvent(event)
+        self.text.submitted.connect(self._save)
+        self.text.left.connect(self.cancelled)
 
     def refuse(self, why: str) -> None:
         """Say why the text was not taken."""
         self.problem.setText(why)
         self.problem.show()
+        self.text.setFocus()
 
     def _save(self) -> None:
         text = self.text.toPlainText().strip()

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from PyQt6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
-from xeno.training.forecast import Forecast
 
 from ui.forecasting import ForecastFeed
 from ui.tasks import Explanation
 from ui.widgets.basics import label, set_kind
 from ui.words import NONE
 from xeno.privacy.budget import strength
+from xeno.training.forecast import Forecast
 
-_FIGURES = ("Pairs", "Steps", "Noise", "Privacy of this run", "Budget after it")
+_FIGURES = ("Pairs", "Steps", "Noise", "Privacy of the run", "Budget after it")
+
+_MEANINGS = {
+    "Pairs": "Pairs to learn from, and pairs kept out of training to measure what was learned.",
+    "Steps": "How often the model is changed.",
+    "Noise": "Noise added to each step, as a multiple of the most that one pair can change.",
+    "Privacy of the run": "Epsilon: smaller is more private.",
+    "Budget after it": "What all private versions together will have spent.",
+}
 
 
 class ForecastPanel(QWidget):
@@ -31,6 +39,7 @@ class ForecastPanel(QWidget):
             line, column = divmod(place, columns)
             value = label(NONE, "heading", wrap=False)
             value.setAccessibleName(name)
+            value.setToolTip(_MEANINGS[name])
             grid.addWidget(label(name, "tiny", wrap=False), 3 * line, column)
             grid.addWidget(value, 3 * line + 1, column)
             grid.setRowMinimumHeight(3 * line + 2, 8)
@@ -57,7 +66,7 @@ class ForecastPanel(QWidget):
         self._list(self.warnings, forecast.warnings)
         trained = f"{forecast.pairs_training:,}"
         if forecast.pairs_heldout:
-            trained += f" + {forecast.pairs_heldout:,} to measure"
+            trained += f" + {forecast.pairs_heldout:,} held out"
         values = [trained, f"{forecast.steps:,}", "none", "not private", "unchanged"]
         if forecast.private:
             values[2] = _noise(forecast)
@@ -85,7 +94,7 @@ class ForecastPanel(QWidget):
 def _noise(forecast: Forecast) -> str:
     if forecast.noise_multiplier is None:
         return NONE
-    return f"{forecast.noise_multiplier:.2f} times the clipping norm"
+    return f"{forecast.noise_multiplier:.2f}"
 
 
 def _epsilon(forecast: Forecast) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 
 from ui.tasks import Explanation, report_bug
 from ui.theme import Theme
 from ui.widgets.basics import Tool, button, label, set_kind
+
+_READ = 12_000  # ms
 
 
 class Notice(QFrame):
@@ -36,6 +38,8 @@ class Notice(QFrame):
         layout.addLayout(words, 1)
         layout.addWidget(self.action, 0, Qt.AlignmentFlag.AlignVCenter)
         layout.addWidget(self.dismiss, 0, Qt.AlignmentFlag.AlignTop)
+        self._fade = QTimer(self, singleShot=True, interval=_READ)
+        self._fade.timeout.connect(self.hide)
         self.hide()
 
     def inform(
@@ -48,7 +52,7 @@ class Notice(QFrame):
         do: Callable[[], None] | None = None,
     ) -> None:
         """Show `text`; `kind` is "info", "warning" or "error"."""
-        set_kind(self, kind)
+        set_kind(self, f"notice-{kind}")
         self.what.setText(text)
         self.more.setText(detail)
         self.more.setVisible(bool(detail))
@@ -58,6 +62,11 @@ class Notice(QFrame):
         self.action.setVisible(bool(action))
         self.setAccessibleDescription(f"{text} {detail}".strip())
         self.show()
+        # Good news goes by itself; a warning or an error stays until it is read.
+        if kind == "info" and not action:
+            self._fade.start()
+        else:
+            self._fade.stop()
 
     def explain(
         self,

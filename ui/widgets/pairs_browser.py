@@ -38,8 +38,8 @@ class PairsBrowser(QWidget):
             sortable=False,
         )
         self.table.setMinimumHeight(230)
-        self.table.show_model(self.model)
-        self.table.widths(24, 24, 24, 11, 8, 17, 6)
+        self.table.show_model(self.model, stretch=0)
+        self.table.widths(16, 16, 16, 9, 6, 15, 4)
         self.reader = QTextBrowser()
         self.reader.setAccessibleName("The selected pair")
         self.reader.setMinimumHeight(150)

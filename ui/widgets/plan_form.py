@@ -29,6 +29,20 @@ _AUTOMATIC = "automatic"
 _LARGEST = 2**31 - 1
 
 
+class NumberBox(QDoubleSpinBox):
+    """A number with up to six decimals, shown with no more of them than it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setDecimals(6)
+        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802
+        text = self.locale().toString(value, "f", self.decimals())
+        point = self.locale().decimalPoint()
+        return text.rstrip(self.locale().zeroDigit()).rstrip(point) if point in text else text
+
+
 class PlanForm(QWidget):
     """Editors for the plan's `fields`. `edited` gives the name and the new value."""
 
@@ -89,10 +103,7 @@ class PlanForm(QWidget):
             box = QSpinBox()
             box.setRange(int(low) - (1 if optional else 0), int(min(high, _LARGEST)))
         else:
-            box = QDoubleSpinBox()
-            small = (declared.default or 0.0) < 0.01
-            box.setDecimals(6 if small else 3)
-            box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+            box = NumberBox()
             above_zero = low == 0 and not optional and _exclusive(declared)
             box.setRange(10.0 ** -box.decimals() if above_zero else low, min(high, 1e6))
         if optional:

@@ -1,17 +1,23 @@
-"""Plots in the colours of the window. Built when first shown: pyqtgraph is slow to load."""
+"""Plots in the colours of the window.
+
+Built when first shown, and pyqtgraph is loaded on another thread: it takes a third of a second.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from PyQt6 import sip
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
-from ui.theme import Theme
+from ui.session import Session
 from ui.widgets.basics import label
 
 _DRAW_EVERY = 250  # ms
+_SHORTEST_SPAN = 300.0  # seconds on a time axis
 _DRAWN_POINTS = 600  # more are not seen, and cost the window time
 
 Points = Sequence[tuple[float, float]]
@@ -21,20 +27,34 @@ class LinePlot(QWidget):
     """Lines and points over a number or a time axis; data may be given before it is shown.
 
     Args:
-        theme: the look.
+        session: for the look, and to load pyqtgraph.
         name: what the plot shows; also what a screen reader says.
         times: the horizontal axis shows Unix times as dates.
         dots: mark the single points as well.
+        shares: all values lie between 0 and 1.
+        delay: ms to wait before it is built, so that several do not hold the window up at once.
     """
 
     def __init__(
-        self, theme: Theme, name: str, *, times: bool = False, dots: bool = False, bottom: str = ""
+        self,
+        session: Session,
+        name: str,
+        *,
+        times: bool = False,
+        dots: bool = False,
+        shares: bool = False,
+        bottom: str = "",
+        delay: int = 0,
     ) -> None:
         super().__init__()
         self.setAccessibleName(name)
-        self._theme = theme
+        self._session = session
+        self._theme = session.theme
+        self._delay = delay
+        self._asked = False
         self._times = times
         self._dots = dots
+        self._shares = shares
         self._bottom = bottom
         self._lines: dict[str, list[tuple[float, float]]] = {}
         self._plot: Any = None
@@ -47,7 +67,7 @@ class LinePlot(QWidget):
         self.setMinimumHeight(170)
         self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY)
         self._soon.timeout.connect(self._draw)
-        theme.changed.connect(self._recolour)
+        session.theme.changed.connect(self._recolour)
 
     def clear(self) -> None:
         """Take all lines away."""
@@ -78,11 +98,22 @@ class LinePlot(QWidget):
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]
-        if self._plot is None:
-            self._build()
-            self._draw()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Build the plot soon; what is added meanwhile is shown then."""
+        if self._asked:
+            return
+        self._asked = True
+        self._session.do(
+            lambda: importlib.import_module("pyqtgraph"),
+            lambda _: QTimer.singleShot(self._delay, self._build),
+            owner=self,
+        )
 
     def _build(self) -> None:
+        if sip.isdeleted(self):
+            return
         import pyqtgraph
 
         axes = {"bottom": pyqtgraph.DateAxisItem()} if self._times else {}
@@ -94,22 +125,27 @@ class LinePlot(QWidget):
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
         plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
+        if self._shares:
+            plot.setYRange(0.0, 1.0)
         if self._bottom:
             plot.setLabel("bottom", self._bottom)
         self._plot = plot
         self._column.addWidget(plot, 1)
         self._recolour()
+        self._draw()
 
     def _recolour(self) -> None:
         if self._plot is None:
             return
         import pyqtgraph
 
+        self._plot.setBackground(self._theme.colors.surface)
         for side in ("left", "bottom"):
             axis = self._plot.getAxis(side)
             axis.setPen(pyqtgraph.mkPen(self._theme.colors.border))
             axis.setTextPen(pyqtgraph.mkPen(self._theme.colors.muted))
             axis.setTickFont(self.font())
+            axis.enableAutoSIPrefix(False)
         self._plot.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
         for curve in self._curves.values():
             self._plot.removeItem(curve)
@@ -130,6 +166,18 @@ class LinePlot(QWidget):
             curve = self._curves.get(name) or self._curve(name, place)
             drawn = _thinned(points)
             curve.setData([x for x, _ in drawn], [y for _, y in drawn])
+        self._widen_short_times()
+
+    def _widen_short_times(self) -> None:
+        """A few seconds of measurements would make an axis that nobody can read."""
+        times = [x for points in self._lines.values() for x, _ in points]
+        if not self._times or not times:
+            return
+        if max(times) - min(times) < _SHORTEST_SPAN:
+            middle = (max(times) + min(times)) / 2
+            self._plot.setXRange(middle - _SHORTEST_SPAN / 2, middle + _SHORTEST_SPAN / 2)
+        else:
+            self._plot.enableAutoRange("x")
 
     def _curve(self, name: str, place: int) -> Any:
         import pyqtgraph

@@ -30,7 +30,7 @@ class RunsTable(QWidget):
         )
         self.table = Table("Earlier runs", "No runs yet.")
         self.table.show_model(self.model, stretch=4)
-        self.table.widths(17, 13, 12, 14)
+        self.table.widths(15, 10, 11, 11)
         self.table.setMinimumHeight(150)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -57,7 +57,7 @@ class Table(QTableView):
 
     def widths(self, *characters: int) -> None:
         """Set the columns' widths, in characters."""
-        one = self.fontMetrics().averageCharWidth()
+        one = self.fontMetrics().horizontalAdvance("0")
         for column, count in enumerate(characters):
             self.setColumnWidth(column, one * count + 18)
 

@@ -8,6 +8,7 @@ that enters linearly instead of as a product of two noisy matrices.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,18 +33,18 @@ def attach(model: PreTrainedModel, config: AdapterConfig, seed: int) -> PeftMode
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
+    settings = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]  # a float is as good
+        target_modules=list(config.target_modules),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
     try:
-        adapted: PeftModel = get_peft_model(
-            model,
-            LoraConfig(
-                r=config.rank,
-                lora_alpha=config.alpha,  # type: ignore[arg-type]  # a float is as good
-                target_modules=list(config.target_modules),
-                lora_dropout=0.0,
-                bias="none",
-                task_type="CAUSAL_LM",
-            ),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between the two libraries
+            adapted: PeftModel = get_peft_model(model, settings)
     except ValueError as error:
         raise BaseModelError(
             "This base model cannot take an adapter.",

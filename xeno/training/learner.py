@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -98,7 +99,10 @@ class PrivateLearner:
         self._norms: list[float] = []
 
     def add(self, losses: torch.Tensor) -> None:
-        torch.autograd.backward(losses.sum())
+        with warnings.catch_warnings():
+            # Where A is frozen, nothing before the first B has a gradient; that is meant.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            torch.autograd.backward(losses.sum())
         self._norms += self.optimizer.accumulate(len(losses)).tolist()
 
     def step(self, pairs: int, learning_rate: float) -> float:

@@ -1,0 +1,306 @@
+"""The steps of a run: batches, losses, progress, measures on held-out pairs, stop."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from xeno.errors import XenoError
+from xeno.events import Evaluated, Event, Progress, StopTraining
+from xeno.privacy.noise import CipherStream
+from xeno.training.adapters import trainable
+from xeno.training.learner import Learner
+from xeno.training.loss import dpo_loss, mean_logps, preferred
+from xeno.training.plan import TrainingPlan
+from xeno.training.policy import Policy
+from xeno.training.recipe import Recipe
+from xeno.training.rows import Row
+
+_EVALUATIONS = 4
+_TOKENS_AT_ONCE = 16384
+_WARM_UP = 0.1
+_LAST_RATE = 0.1
+_PATIENCE = 2.0
+"""Seconds that measuring a kept version may take after a stop."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the steps ended. `steps` counts those taken; `stop` is the order that ended them."""
+
+    steps: int
+    stop: StopTraining | None
+    metrics: dict[str, float | None]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """Sums over pairs; the means are over `pairs`."""
+
+    loss: float = 0.0
+    margin: float = 0.0
+    accuracy: float = 0.0
+    pairs: int = 0
+
+    def plus(self, loss: torch.Tensor, margin: torch.Tensor, means: torch.Tensor) -> _Measures:
+        return _Measures(
+            self.loss + float(loss.sum()),
+            self.margin + float(margin.sum()),
+            self.accuracy + float(preferred(means[:, 0], means[:, 1]).sum()),
+            self.pairs + len(loss),
+        )
+
+    def mean(self, total: float) -> float:
+        return total / self.pairs if self.pairs else 0.0
+
+
+class _Stopped(Exception):  # noqa: N818 - an order, not an error
+    def __init__(self, order: StopTraining) -> None:
+        super().__init__()
+        self.order = order
+
+
+class Loop:
+    """Trains `learner`'s adapter on `rows` and measures it on `held_out`."""
+
+    def __init__(
+        self,
+        run_id: str,
+        plan: TrainingPlan,
+        recipe: Recipe,
+        policy: Policy,
+        learner: Learner,
+        rows: Sequence[Row],
+        held_out: Sequence[Row],
+        emit: Callable[[Event], None],
+        stop: Callable[[], StopTraining | None],
+    ) -> None:
+        self._run_id = run_id
+        self._plan = plan
+        self._recipe = recipe
+        self._policy = policy
+        self._learner = learner
+        self._rows = rows
+        self._held_out = held_out
+        self._emit = emit
+        self._stop = stop
+        self._reference: dict[str, torch.Tensor] = {}
+        self._seconds = 0.0
+        self._pairs_done = 0
+
+    def run(self) -> Outcome:
+        """Take the steps, or as many as there is time for before a stop."""
+        taken, order = 0, None
+        before = after = Evaluated(
+            run_id=self._run_id,
+            step=0,
+            preference_accuracy=None,
+            loss=None,
+            reward_margin=None,
+            shorter_baseline=None,
+            longer_baseline=None,
+        )
+        every = max(1, math.ceil(self._recipe.steps / _EVALUATIONS))
+        try:
+            self._refer()
+            before = after = self._evaluate(0)
+            for batch in self._batches():
+                self._step(taken, batch)
+                taken += 1
+                if taken % every == 0 or taken == self._recipe.steps:
+                    after = self._evaluate(taken)
+        except _Stopped as stopped:
+            order = stopped.order
+            self._learner.discard()
+            if order.keep and after.step != taken:
+                after = self._evaluate_in_time(taken, after)
+        metrics: dict[str, float | None] = {
+            "steps": taken,
+            "heldout_preference_accuracy_before": before.preference_accuracy,
+            "heldout_preference_accuracy": after.preference_accuracy,
+            "heldout_loss": after.loss,
+            "heldout_reward_margin": after.reward_margin,
+            "shorter_baseline": before.shorter_baseline,
+            "longer_baseline": before.longer_baseline,
+            "pairs_per_second": self._pairs_per_second(),
+            "peak_memory_bytes": peak_memory(),
+        }
+        return Outcome(taken, order, metrics, str(self._policy.model.dtype).removeprefix("torch."))
+
+    # Steps ------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[list[Row]]:
+        """One batch per step: sampled by the cipher stream in private runs, otherwise whole
+        passes in an order that follows from the seed."""
+        rows, recipe = list(self._rows), self._recipe
+        if self._plan.private:
+            stream = CipherStream()
+            for _ in range(recipe.steps):
+                yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
+            return
+        order = random.Random(self._plan.seed)
+        size, left = int(recipe.batch_size), recipe.steps
+        while left > 0:
+            order.shuffle(rows)
+            for start in range(0, len(rows), size):
+                if left > 0:
+                    yield rows[start : start + size]
+                left -= 1
+
+    def _step(self, taken: int, batch: Sequence[Row]) -> None:
+        begun = time.monotonic()
+        measures = _Measures()
+        for part in self._parts(batch):
+            losses, margins, means = self._losses(part)
+            self._learner.add(losses)
+            measures = measures.plus(losses.detach(), margins.detach(), means.detach())
+        before = self._snapshot() if taken == 0 else None
+        rate = self._rate(taken)
+        norm = self._learner.step(len(batch), rate)
+        if before is not None and batch and norm > 0:
+            self._require_change(before)
+        self._seconds += time.monotonic() - begun
+        self._pairs_done += len(batch)
+        left = self._recipe.steps - taken - 1
+        self._emit(
+            Progress(
+                run_id=self._run_id,
+                step=taken + 1,
+                steps=self._recipe.steps,
+                loss=_finite(measures.mean(measures.loss)),
+                reward_margin=_finite(measures.mean(measures.margin)),
+                preference_accuracy=measures.mean(measures.accuracy),
+                learning_rate=rate,
+                gradient_norm=_finite(norm),
+                pairs_per_second=self._pairs_per_second(),
+                memory_bytes=psutil.Process().memory_info().rss,
+                eta_seconds=self._seconds / (taken + 1) * left,
+            )
+        )
+
+    def _losses(self, part: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(losses, margins) [pairs] and log-probabilities per token [pairs, 2] of `part`."""
+        batch = self._policy.collate(part)
+        logps = self._policy.logps(batch)
+        reference = torch.cat([self._reference[row.pair_id] for row in part])
+        result = dpo_loss(
+            logps, reference, batch, beta=self._plan.beta, sft_weight=self._recipe.sft_weight
+        )
+        return result.loss, result.margin, mean_logps(logps, batch)
+
+    def _rate(self, taken: int) -> float:
+        """Warm-up and cosine; constant in private runs, which are too short for either."""
+        peak, steps = self._recipe.learning_rate, self._recipe.steps
+        if self._plan.private:
+            return peak
+        warm_up = max(1, round(_WARM_UP * steps))
+        if taken < warm_up:
+            return peak * (taken + 1) / warm_up
+        way = (taken - warm_up) / max(1, steps - warm_up)
+        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
+
+    def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Micro-batches of rows of like length; stops are obeyed between them."""
+        part: list[Row] = []
+        for row in sorted(rows, key=lambda each: each.tokens):
+            full = len(part) == self._plan.micro_batch_size
+            if part and (full or row.tokens * (len(part) + 1) > _TOKENS_AT_ONCE):
+                self._obey()
+                yield part
+                part = []
+            part.append(row)
+        self._obey()
+        if part:
+            yield part
+
+    def _obey(self) -> None:
+        order = self._stop()
+        if order is not None:
+            raise _Stopped(order)
+
+    def _snapshot(self) -> list[torch.Tensor]:
+        return [each.detach().clone() for each in trainable(self._policy.model)]
+
+    def _require_change(self, before: list[torch.Tensor]) -> None:
+        """A wrongly attached optimizer trains with plausible losses and changes nothing."""
+        pairs = zip(before, trainable(self._policy.model), strict=True)
+        if not any(bool((was != now).any()) for was, now in pairs):
+            raise XenoError(
+                "Training does not change the adapter.",
+                "The first step left every number as it was.",
+                "This is a fault of the program; nothing was released.",
+            )
+
+    # Measures ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _refer(self) -> None:
+        """The log-probabilities under the base, kept once: the adapter still changes nothing."""
+        for part in self._parts([*self._rows, *self._held_out]):
+            logps = self._policy.logps(self._policy.collate(part)).view(-1, 2)
+            for row, both in zip(part, logps, strict=True):
+                self._reference[row.pair_id] = both.clone()
+
+    @torch.no_grad()
+    def _evaluate(self, step: int) -> Evaluated:
+        """Score the held-out pairs and say so."""
+        measures, shorter = _Measures(), 0.0
+        for part in self._parts(self._held_out):
+            measures = measures.plus(*self._losses(part))
+            shorter += sum(_shorter(row) for row in part)
+        known = measures.pairs > 0
+        event = Evaluated(
+            run_id=self._run_id,
+            step=step,
+            preference_accuracy=measures.mean(measures.accuracy) if known else None,
+            loss=_finite(measures.mean(measures.loss)) if known else None,
+            reward_margin=_finite(measures.mean(measures.margin)) if known else None,
+            shorter_baseline=shorter / measures.pairs if known else None,
+            longer_baseline=1 - shorter / measures.pairs if known else None,
+        )
+        self._emit(event)
+        return event
+
+    def _evaluate_in_time(self, step: int, last: Evaluated) -> Evaluated:
+        """Measure a stopped run's adapter where that is quick; it is unknown otherwise."""
+        if len(self._held_out) <= _PATIENCE * 2 * self._pairs_per_second():
+            self._stop = lambda: None
+            return self._evaluate(step)
+        return _unmeasured(last, step)
+
+    def _pairs_per_second(self) -> float:
+        return self._pairs_done / self._seconds if self._seconds else 0.0
+
+
+def _unmeasured(event: Evaluated, step: int) -> Evaluated:
+    """`event` for a later step at which nothing was measured."""
+    unknown = {"step": step, "preference_accuracy": None, "loss": None, "reward_margin": None}
+    return event.model_copy(update=unknown)
+
+
+def peak_memory() -> int:
+    """The most memory this process has had so far, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _shorter(row: Row) -> float:
+    """What picking the shorter reply scores: 1 if it is the chosen one, one half at a tie."""
+    return (1 + (len(row.rejected) > len(row.chosen)) - (len(row.rejected) < len(row.chosen))) / 2
+
+
+def _finite(value: float) -> float:
+    """Events are JSON, which has no infinity."""
+    return value if math.isfinite(value) else 0.0
