@@ -60,12 +60,11 @@ def _merged(texts: list[str]) -> list[int]:
     """For each text the first one that it is a near-duplicate of, or its own place."""
     name = list(range(len(texts)))
     if len(texts) <= _COMPARED_DIRECTLY:
-        hashes = [shingles((text,)) if len(texts) > 1 else None for text in texts]
+        hashes = [shingles((text,)) for text in texts]
         links = []
         for first, low in enumerate(hashes):
             for second in range(first + 1, len(texts)):
                 high = hashes[second]
-                assert low is not None and high is not None
                 # Sets of too different sizes cannot be that alike.
                 if min(len(low), len(high)) >= THRESHOLD * max(len(low), len(high)):
                     similarity = jaccard(low, high)

@@ -284,12 +284,24 @@ def _find_duplicates(db: Database, compared: _Set, found: duplicates.Signatures)
         return duplicates.shingles(() if row is None else _fields(pair_from(row)))
 
     links = duplicates.near_duplicates(found, load)
-    for link in links:  # the later one of each link is the one too many
-        first, second = compared.ids[link.first], compared.ids[link.second]
-        reason = f"Almost the same as the pair {first[:8]} ({link.similarity:.0%} alike)."
-        finding = Finding("near_duplicate", _COST["near_duplicate"], reason, first)
-        compared.between.setdefault(second, []).append(finding)
-    return len(duplicates.clusters(len(found), links))
+    neighbours: dict[int, list[tuple[int, float]]] = {}
+    for link in links:
+        neighbours.setdefault(link.first, []).append((link.second, link.similarity))
+        neighbours.setdefault(link.second, []).append((link.first, link.similarity))
+    groups = duplicates.clusters(len(found), links)
+    for group in groups:  # from the oldest along the links: each of the others is one too many
+        reached, waiting = {group[0]}, [group[0]]
+        while waiting:
+            place = waiting.pop()
+            original = compared.ids[place]
+            for other, similarity in neighbours[place]:
+                if other not in reached:
+                    reached.add(other)
+                    waiting.append(other)
+                    reason = f"Almost the same as the pair {original[:8]} ({similarity:.0%} alike)."
+                    finding = Finding("near_duplicate", _COST["near_duplicate"], reason, original)
+                    compared.between.setdefault(compared.ids[other], []).append(finding)
+    return len(groups)
 
 
 def _find_contradictions(db: Database, compared: _Set) -> None:

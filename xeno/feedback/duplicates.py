@@ -52,26 +52,20 @@ def shingles(fields: Sequence[str]) -> Hashes:
 
 
 def jaccard(first: Hashes, second: Hashes) -> float:
-    """|A ∩ B| / |A ∪ B| of two results of `shingles`, 0 to 1."""
+    """What two share by what either has, of two results of `shingles`, 0 to 1."""
     common = len(np.intersect1d(first, second, assume_unique=True))
     return common / max(1, len(first) + len(second) - common)
 
 
-def signatures(
-    texts: Iterable[Sequence[str]], tick: Callable[[int], None] | None = None
-) -> Signatures:
-    """MinHash signatures, one row of `BINS` values per text; `tick` hears how many are done."""
+def signatures(texts: Iterable[Sequence[str]]) -> Signatures:
+    """MinHash signatures of the texts, each given by its fields: shape [n, BINS]."""
     parts: list[Signatures] = []
     chunk: list[Sequence[str]] = []
-    done = 0
     for text in texts:
         chunk.append(text)
         if len(chunk) == _CHUNK:
             parts.append(_signed(chunk))
-            done += len(chunk)
             chunk = []
-            if tick:
-                tick(done)
     if chunk:
         parts.append(_signed(chunk))
     return np.concatenate(parts) if parts else np.empty((0, BINS), np.uint32)

@@ -2,10 +2,10 @@
 
 Secrets: the formats of keys and tokens that detect-secrets knows, and its rule for a quoted value
 after a word such as "password" (not its entropy detectors, which take ordinary words for keys;
-nothing is ever verified with a provider). Telephone numbers: phonenumbers, Google's rules of every country. E-mail addresses,
-public internet addresses, bank accounts (ISO 13616) and payment cards (ISO/IEC 7812) are found
-by their form and their check digits. Names and postal addresses have no form that could be
-checked and are not found.
+nothing is ever verified with a provider). Telephone numbers: phonenumbers, Google's rules of
+every country. E-mail addresses, public internet addresses, bank accounts (ISO 13616) and payment
+cards (ISO/IEC 7812) are found by their form and their check digits. Names and postal addresses
+have no form that could be checked and are not found.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ KINDS = {
 _EMAIL = re.compile(r"\b[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\d.,-])[2-6]\d(?:[ -]?\d){11,17}(?![\d-])")
+# The ranges of issuers, with the lengths of their numbers.
+_ISSUED = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}"
+    r"|35\d{14}|6(?:011|5\d\d|4[4-9]\d)\d{12}|62\d{14,17}"
+)
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{1,4}(?![\w:])")
 _DIGITS = re.compile(r"\d(?:\D{0,3}\d){6}")
@@ -159,9 +164,11 @@ def _iban_holds(value: str) -> bool:
 
 
 def _cards(text: str) -> Iterator[Span]:
+    if not _DIGITS.search(text):
+        return
     for match in _CARD.finditer(text):
-        digits = [int(c) for c in match.group() if c.isdecimal()]
-        if 13 <= len(digits) <= 19 and len(set(digits)) > 1 and _luhn_holds(digits):
+        digits = re.sub(r"\D", "", match.group())
+        if _ISSUED.fullmatch(digits) and _luhn_holds([int(digit) for digit in digits]):
             yield Span(match.start(), match.end(), "card")
 
 
