@@ -28,11 +28,10 @@ LONG = (
     "Let the leaves steep for three minutes, then take them out. Serve the tea at once."
 )
 SHORT = "- Boil water\n- Steep for three minutes"
-TIMES = iter(range(10**6))
 
 
 class Clock:
-    """A clock that goes on by a minute at every look."""
+    """A clock that stands until it is set."""
 
     def __init__(self) -> None:
         self.now = 1.7e9
@@ -140,7 +139,7 @@ def test_a_signal_that_is_off_teaches_nothing(profile: Profile, signal: str) -> 
     conversations = Conversations(profile.db)
     reply, second = talk(profile, 2)
     other = conversations.add_message(reply.conversation_id, "assistant", "Boil and steep.")
-    question = conversations.messages(second.conversation_id)[0]
+    question = conversations.add_message(second.conversation_id, "user", "yo, and gimme milk??")
     recorder.correct(second.id, SHORT)
     recorder.rate(second.id, 1)
     recorder.thumb(second.id, False)

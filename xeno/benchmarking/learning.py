@@ -35,7 +35,6 @@ from xeno.errors import InvalidValueError
 from xeno.personalization.beliefs import ENOUGH_CONFIDENCE, Observation, believed, values_of
 from xeno.personalization.likelihoods import (
     Effect,
-    from_choice,
     from_correction,
     from_message,
     from_rating,
@@ -199,39 +198,48 @@ def overclaimed(table: Sequence[Mapping[str, float]]) -> float:
     return max([0.0, *gaps])
 
 
-def author(path: Path, share: float = 0.5, seed: int = 1) -> dict[str, Any]:
+def author(path: Path, splits: int = 5) -> dict[str, Any]:
     """What is learned from one author's preferences: a file of chosen and rejected texts.
 
-    Half of the pairs, drawn with `seed`, are taken as corrections, one after the other. On the
-    other half the beliefs say which text the author chose: the one whose looks are likelier.
+    Half of the pairs, drawn anew for each split, are taken as corrections, one after the other.
+    On the other half the beliefs say which text the author chose: the one whose looks are
+    likelier.
 
     Returns:
-        `beliefs`: value and confidence per preference; `right`: share of the other half told
+        `beliefs`: the mean distribution per preference; `right`: share of the other half told
         right, ties a half; `longer`: the same by always taking the longer text.
     """
     pairs = _pairs(path)
-    random.Random(seed).shuffle(pairs)
-    cut = int(len(pairs) * share)
-    mind, now = _Mind(), 1.7e9
-    for question, chosen, rejected in pairs[:cut]:
-        mind.learn(from_correction(rejected, chosen, question), now)
-        mind.learn(from_choice(chosen, rejected, question), now)
-    likely = {d: believed(len(values_of(d)), mind.seen[d], now) for d in ALLOWED}
-    told_right = longer = 0.0
-    for question, chosen, rejected in pairs[cut:]:
-        first, second = (_suits(likely, text, question) for text in (chosen, rejected))
-        told_right += 0.5 if math.isclose(first, second) else float(first > second)
-        longer += 0.5 if len(chosen) == len(rejected) else float(len(chosen) > len(rejected))
-    rest = max(1, len(pairs) - cut)
+    learned = [
+        (
+            from_correction(rejected, chosen, question),
+            looks(chosen, question),
+            looks(rejected, question),
+        )
+        for question, chosen, rejected in pairs
+    ]
+    likely = {d: [0.0] * len(values_of(d)) for d in ALLOWED}
+    told_right = longer = asked = 0.0
+    for split in range(splits):
+        order = random.Random(split).sample(range(len(pairs)), len(pairs))
+        mind, now, cut = _Mind(), 1.7e9, len(pairs) // 2
+        for i in order[:cut]:
+            mind.learn(learned[i][0], now)
+        now_likely = {d: believed(len(values_of(d)), mind.seen[d], now) for d in ALLOWED}
+        for d, found in now_likely.items():
+            likely[d] = [a + b / splits for a, b in zip(likely[d], found, strict=True)]
+        for i in order[cut:]:
+            first, second = (_suits(now_likely, look) for look in learned[i][1:])
+            told_right += 0.5 if math.isclose(first, second) else float(first > second)
+            sizes = len(pairs[i][1]), len(pairs[i][2])
+            longer += 0.5 if sizes[0] == sizes[1] else float(sizes[0] > sizes[1])
+            asked += 1
     return {
         "file": path.name,
         "pairs": len(pairs),
-        "beliefs": {
-            d: {"value": mind.believes(d, now)[0], "confidence": mind.believes(d, now)[1]}
-            for d in ALLOWED
-        },
-        "right": told_right / rest,
-        "longer": longer / rest,
+        "beliefs": {d: dict(zip(values_of(d), likely[d], strict=True)) for d in ALLOWED},
+        "right": told_right / max(1.0, asked),
+        "longer": longer / max(1.0, asked),
     }
 
 
@@ -290,10 +298,10 @@ def _shared_words(words: frozenset[str]) -> int:
     return len(frozenset().union(*groups) & words)
 
 
-def _suits(likely: Mapping[str, Sequence[float]], text: str, question: str) -> float:
+def _suits(likely: Mapping[str, Sequence[float]], looked: Mapping[str, Sequence[float]]) -> float:
     return sum(
         math.log(sum(a * b for a, b in zip(likely[d], look, strict=True)))
-        for d, look in looks(text, question).items()
+        for d, look in looked.items()
     )
 
 

@@ -20,6 +20,20 @@ def add(commands: Commands) -> None:
         "--data", type=Path, required=True, help="folder with BANKING77 and CLINC150"
     )
     intents.add_argument("--encoder", type=Path, help="a sentence encoder in place of n-grams")
+    learning = group.add("learning", "measure what is learned of scripted users", run_learning)
+    learning.add_argument("--seeds", type=int, default=3, help="how many seeds, 144 users each")
+    learning.add_argument(
+        "--full",
+        action="store_true",
+        help="let the learner know the words that it and the users would both have",
+    )
+    learning.add_argument(
+        "--author",
+        type=Path,
+        action="append",
+        default=[],
+        help="a preference file: learn from half of one author's pairs, tell the other half",
+    )
 
 
 def run_starter(arguments: Namespace, output: Output) -> int | None:
@@ -37,6 +51,35 @@ def run_intents(arguments: Namespace, output: Output) -> int | None:
     encoder = SentenceEncoder(arguments.encoder) if arguments.encoder else None
     result = intents.measure(arguments.data, encoder)
     return _reported(result, intents.missed(result), intents.TARGETS, output)
+
+
+def run_learning(arguments: Namespace, output: Output) -> int | None:
+    from xeno.benchmarking import learning
+
+    result = learning.measure(range(1, max(1, arguments.seeds) + 1), full=arguments.full)
+    output.say("Users known right after 20 interactions, and 20 after a change of taste:")
+    output.table(
+        ("preference", "after 20", "worst seed", "after change", "worst seed"),
+        [(dimension, *shares.values()) for dimension, shares in result["right"].items()],
+    )
+    for name in ("reliability", "reliability_with_change", "writing_only"):
+        table = result[name]
+        result[f"{name}_error"] = learning.calibration_error(table)
+        result[f"{name}_overclaimed"] = learning.overclaimed(table)
+        output.say()
+        output.say(f"{name.replace('_', ' ')}: error {learning.calibration_error(table):.3f}")
+        output.table(("from", "beliefs", "confidence", "right"), [(*x.values(),) for x in table])
+    result["authors"] = [learning.author(path) for path in arguments.author]
+    for each in result["authors"]:
+        output.say()
+        output.say(f"{each['file']}: {each['right']:.1%} right, {each['longer']:.1%} by length")
+        for dimension, found in each["beliefs"].items():
+            shares = ", ".join(f"{value} {share:.0%}" for value, share in found.items())
+            output.say(f"  {dimension}: {shares}")
+    for name in result["missed"]:
+        output.say(f"missed: {name}")
+    output.result(result)
+    return 1 if result["missed"] else 0
 
 
 def _reported(

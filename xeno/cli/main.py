@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from xeno import __version__
 from xeno.cli import (
+    beliefs,
     bench,
     chat,
     collect,
@@ -42,6 +43,7 @@ _TOPICS = (
     chat,
     feedback,
     prefs,
+    beliefs,
     memory,
     intents,
     pairs,

@@ -20,38 +20,47 @@ _SHOWN: tuple[tuple[str, tuple[float, float, float, float], str], ...] = (
     (
         "says they are new to it",
         (1.0, 0.25, 0.04, 0.03),
-        r"\bI(?:'m| am) (?:quite |totally |completely |very )?new (?:to|at|in)\b|\bnever (?:used|done|"
-        r"tried|learned|heard)\b|\b(?:as|I'm|I am|for) an? (?:absolute |complete |total )?"
+        r"\bI(?:'m| am) (?:quite |totally |completely |very )?new (?:to|at|in)\b|"
+        r"\bnever (?:used|done|tried|learned|heard)\b|"
+        r"\b(?:as|I'm|I am|for) an? (?:absolute |complete |total )?"
         r"(?:beginner|newcomer|novice)\b|\bjust (?:started|starting|beginning)\b|\bmy first\b",
     ),
     (
         "says they have long experience",
         (0.03, 0.2, 0.8, 1.0),
-        r"\b(?:for|over) (?:\d+|two|three|four|five|six|seven|eight|nine|ten|many|several) years\b|"
-        r"\bI (?:teach|maintain|wrote|published|designed)\b|\bin my (?:experience|practice|research)\b",
+        r"\b(?:for|over) (?:\d+|two|three|four|five|six|seven|eight|nine|ten|many|"
+        r"several) years\b|"
+        r"\bI (?:teach|maintain|wrote|published|designed)\b|"
+        r"\bin my (?:experience|practice|research)\b",
     ),
     (
         "asks what it is or how to begin",
         (1.0, 0.45, 0.12, 0.08),
-        r"\bwhat (?:is|are|does)\b(?! the (?:difference|best|cost|effect))(?=.{0,60}$)|\bwhat's an?\b|"
-        r"\bhow (?:do|can|would) (?:I|you|we) (?:start|begin|learn|get started|install)\b|\bbasics?\b|"
+        r"\bwhat (?:is|are|does)\b(?! the (?:difference|best|cost|effect))(?=.{0,60}$)|"
+        r"\bwhat's an?\b|"
+        r"\bhow (?:do|can|would) (?:I|you|we) (?:start|begin|learn|get started|install)\b|"
+        r"\bbasics?\b|"
         r"\bfor (?:beginners|dummies)\b|\bsimple (?:words|terms)\b|\bwhere (?:do|should) I start\b",
     ),
     (
         "asks how to do something usual",
         (0.7, 1.0, 0.6, 0.4),
-        r"\bhow (?:do|can|would|should|to)\b(?! (?:I|you|we) (?:start|begin|learn|get started))",
+        r"\bhow (?:do|can|would|should|to)\b"
+        r"(?! (?:I|you|we) (?:start|begin|learn|get started))",
     ),
     (
         "asks to weigh one way against another",
         (0.15, 0.6, 1.0, 0.85),
-        r"\btrade-?offs?\b|\bversus\b|\bvs\.?(?=\s)|\bdifference between\b|\bcompared? (?:to|with)\b|"
-        r"\bbest practices?\b|\b(?:pros|advantages) and\b|\bwhen (?:should|would) (?:I|one|you) prefer\b",
+        r"\btrade-?offs?\b|\bversus\b|\bvs\.?(?=\s)|\bdifference between\b|"
+        r"\bcompared? (?:to|with)\b|"
+        r"\bbest practices?\b|\b(?:pros|advantages) and\b|"
+        r"\bwhen (?:should|would) (?:I|one|you) prefer\b",
     ),
     (
         "asks about limits and inner workings",
         (0.06, 0.25, 0.75, 1.0),
-        r"\bedge cases?\b|\bunder the hood\b|\binternals?\b|\bguarantees?\b|\binvariants?\b|\bprove\b|"
+        r"\bedge cases?\b|\bunder the hood\b|\binternals?\b|\bguarantees?\b|"
+        r"\binvariants?\b|\bprove\b|"
         r"\basymptotic|\bworst[- ]case\b|\bcomplexity\b|\bbottlenecks?\b|\bprofil(?:e|ing)\b|"
         r"\bfails? (?:when|under|silently)\b|\brace conditions?\b|\bscal(?:e|es|ing|ability)\b|"
         r"\bconverge|\bunstable\b|\bregression\b",

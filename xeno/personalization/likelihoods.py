@@ -65,6 +65,8 @@ _CUES: Mapping[str, Mapping[str, tuple[Levels, ...]]] = MappingProxyType(
 _COMMON: Levels = (0.75, 0.17, 0.08)  # a cue in a message that says nothing about a taste
 _WORDS = (math.log(24), math.log(60), math.log(140))  # of brief, medium and detailed replies
 _SPREAD = 0.42  # standard deviation of the logarithm of the words
+_RESIZED = 0.35  # change of the logarithm of the words that is a wish and not by the way
+_TOWARDS = {1: 0.7, 0: 0.22, -1: 0.08}  # resized towards the taste, at the taste, away from it
 _LAYOUTS = ("prose", "numbers", "bullets")  # conversational, structured, bullet_points
 _STARS = ((0.05, 0.09, 0.18, 0.33, 0.35), (0.14, 0.22, 0.26, 0.23, 0.15))  # taste met, missed
 _THUMB_UP = (0.75, 0.45)
@@ -118,11 +120,8 @@ def from_correction(
             }
         )
         effects.append(Effect(dimension, scores, _changed(dimension, before, after)))
-    shift = _shift(before.words, told)
-    words = math.log(max(1, after.words))
-    moved = words - math.log(max(1, before.words))
-    stay = math.exp(-abs(moved) / 0.12) / 0.24
-    detail = [(1 - left) * _normal(words, m + shift, _SPREAD) + left * stay for m in _WORDS]
+    look = looks(reply, question, told, lexicon)["detail_level"]
+    detail = _detail_likelihoods(before.words, after.words, look, left, told)
     effects.append(
         Effect("detail_level", bounded_logs(detail), _changed("detail_level", before, after))
     )
@@ -132,6 +131,25 @@ def from_correction(
         Effect("response_format", bounded_logs(forms), _changed("response_format", before, after))
     )
     return _kept(effects)
+
+
+def _detail_likelihoods(
+    before: int, after: int, look: Distribution, left: float, told: Mapping[str, str] | None
+) -> list[float]:
+    """P(length of the correction | detail level): how long it is for this model, and whether
+    the reply, as detailed as it looks, was made shorter or longer."""
+    shift = _shift(before, told)
+    words = math.log(max(1, after))
+    moved = words - math.log(max(1, before))
+    stay = math.exp(-abs(moved) / 0.12) / 0.24
+    absolute = [(1 - left) * _normal(words, m + shift, _SPREAD) + left * stay for m in _WORDS]
+    if abs(moved) < _RESIZED:
+        return absolute
+    way = 1 if moved > 0 else -1
+    towards = [
+        sum(p * _TOWARDS[way * ((v > a) - (v < a))] for a, p in enumerate(look)) for v in range(3)
+    ]
+    return [a * math.sqrt(t) for a, t in zip(absolute, towards, strict=True)]
 
 
 def from_rating(
@@ -275,13 +293,15 @@ _REQUESTS: tuple[tuple[str, int, str], ...] = (
         "detail_level",
         0,
         r"\b(?:brief(?:ly)?|concise(?:ly)?|short(?:er)?(?: (?:answer|version|please))|"
-        r"keep it short|in (?:one|a|1) (?:sentence|line|word)|tl;?dr|quick answer|just the answer|too long)\b",
+        r"keep it short|in (?:one|a|1) (?:sentence|line|word)|"
+        r"tl;?dr|quick answer|just the answer|too long)\b",
     ),
     (
         "detail_level",
         2,
         r"\b(?:in (?:more |great |full )?detail|detailed|elaborate|thorough(?:ly)?|in depth|"
-        r"at length|explain (?:everything|fully)|with (?:many )?examples|comprehensive(?:ly)?|longer)\b",
+        r"at length|explain (?:everything|fully)|with (?:many )?examples|"
+        r"comprehensive(?:ly)?|longer)\b",
     ),
     ("response_format", 1, r"\b(?:step[- ]by[- ]step|numbered|in steps|as steps|structured)\b"),
     ("response_format", 2, r"\b(?:bullet(?:s|ed| points?)?|(?:as|in) a list)\b"),
@@ -329,13 +349,13 @@ def _layout_likelihoods(reading: Reading) -> list[float]:
 
 
 def _shift(words: int, told: Mapping[str, str] | None) -> float:
-    """How much longer this model writes than what its detail level means here, half believed:
+    """How much longer this model writes than what its detail level means here, mostly believed:
     'brief' is fewer words from a small model than from a large one."""
     level = (told or {}).get("detail_level")
     if level not in ALLOWED["detail_level"]:
         return 0.0
     usual = _WORDS[ALLOWED["detail_level"].index(level)]
-    return 0.5 * min(1.6, max(0.0, math.log(max(1, words)) - usual - 0.7))
+    return 0.8 * min(2.0, max(0.0, math.log(max(1, words)) - usual - 0.7))
 
 
 def _normal(x: float, mean: float, deviation: float) -> float:

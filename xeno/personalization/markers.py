@@ -35,7 +35,13 @@ class Lexicon:
 # The grammatical words; no lexicon is complete without them and none is about taste.
 PRONOUNS_OF_ADDRESS = _words("you your yours yourself we us our ours ourselves let's lets together")
 MODALS_OF_COURTESY = _words("would should may might could shall must ought")
-NEGATIONS = _words("not no never none nothing cannot")
+FUNCTION_WORDS = _words(
+    "a an the and or but so if then than that this these those it its is are was were be been am "
+    "do does did have has had will would can could should may might must to of in on at by for "
+    "from with without as into out up off over about your you i me my we us our they them their "
+    "he she his her not no yes what which who when where why how all each every some any more "
+    "most less few one two three too very just only also there here before after while until"
+)
 
 ENGLISH = Lexicon(
     courtesy=_words(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from xeno.personalization.markers import (
     ENGLISH,
+    FUNCTION_WORDS,
     MODALS_OF_COURTESY,
     PRONOUNS_OF_ADDRESS,
     Lexicon,
@@ -63,9 +64,6 @@ _LAUGHING = frozenset(
 _SMILE = re.compile(r"[:=]-?\)|<3")
 _STRETCHED = re.compile(r"\b\w*([a-z])\1{2,}\w*\b|\?{2,}|!{2,}|\.\.\.|\u2026", re.IGNORECASE)
 _SIMILE = re.compile(r"\b(?:like an?|as if|as though)\b", re.IGNORECASE)
-_FUNCTION_WORDS = frozenset(
-    ["a", "an", "the", "and", "or", "but", "so", "if", "then", "than", "that", "this", "these", "those", "it", "its", "is", "are", "was", "were", "be", "been", "am", "do", "does", "did", "have", "has", "had", "will", "would", "can", "could", "should", "may", "might", "must", "to", "of", "in", "on", "at", "by", "for", "from", "with", "without", "as", "into", "out", "up", "off", "over", "about", "your", "you", "i", "me", "my", "we", "us", "our", "they", "them", "their", "he", "she", "his", "her", "not", "no", "yes", "what", "which", "who", "when", "where", "why", "how", "all", "each", "every", "some", "any", "more", "most", "less", "few", "one", "two", "three", "too", "very", "just", "only", "also", "there", "here", "before", "after", "while", "until"]
-)
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def _says(text: str) -> bool:
 
 def _stems(text: str) -> frozenset[str]:
     return frozenset(
-        w[:5] for w in (t.lower() for t in _WORD.findall(text)) if w not in _FUNCTION_WORDS
+        w[:5] for w in (t.lower() for t in _WORD.findall(text)) if w not in FUNCTION_WORDS
     )
 
 
