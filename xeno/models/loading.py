@@ -106,7 +106,7 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
         return model, report
 
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(str(base.folder), **options)
             with torch.device("meta"):  # shapes without memory
                 outline = models.from_config(config, trust_remote_code=False)
@@ -133,7 +133,7 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no load reports on the standard streams."""
     from transformers.utils import logging
 

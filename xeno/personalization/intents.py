@@ -181,7 +181,7 @@ class CustomModelTrainer:
                 f"are {len(rows)}.",
                 "examples_used": len(rows),
             }
-        encoder = self._chosen_encoder()
+        encoder = self._encoder_in(self._profile.setting(ENCODER))
         try:
             model, found = fit(
                 [row["input"] for row in rows],
@@ -198,6 +198,7 @@ class CustomModelTrainer:
             trained = asdict(found) | {
                 "time": time.time(),
                 "through": max(row["created"] for row in rows),
+                "encoder": None if encoder is None else str(encoder.folder),
             }
             self._profile.set_setting(_TRAINED, trained)
         return {"success": True, **asdict(found)}
@@ -384,23 +385,23 @@ class CustomModelTrainer:
             return self._model[1]
 
     def _needed_encoder(self, wanted: str | None) -> SentenceEncoder | None:
+        """The encoder that the stored classifier was learned with, whatever is chosen now."""
         if wanted is None:
             return None
-        encoder = self._chosen_encoder()
+        encoder = self._encoder_in((self._profile.setting(_TRAINED) or {}).get("encoder"))
         if encoder is None or encoder.hash != wanted:
             raise InvalidValueError(
-                "The intents were learned with another sentence encoder.",
-                "It was changed, or another one was chosen since.",
+                "The intents were learned with a sentence encoder that has changed since.",
+                "Its files are not what they were.",
                 "Train the intent classifier again.",
             )
         return encoder
 
-    def _chosen_encoder(self) -> SentenceEncoder | None:
-        folder = self.encoder
+    def _encoder_in(self, folder: str | None) -> SentenceEncoder | None:
         if folder is None:
             return None
-        if self._encoder is None or self._encoder.folder != folder:
-            self._encoder = SentenceEncoder(folder, self._profile.home)
+        if self._encoder is None or self._encoder.folder != Path(folder):
+            self._encoder = SentenceEncoder(Path(folder), self._profile.home)
         return self._encoder
 
     def _example(self, example_id: int) -> Example:

@@ -50,7 +50,7 @@ class SentenceEncoder:
         self._lock = threading.Lock()
 
     def rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32 [len(texts), width], each row of length 1."""
+        """float32 [len(texts), width], each row of length 1; without a token, 0."""
         import torch
 
         tokenizer, model = self._parts()
@@ -87,21 +87,33 @@ class SentenceEncoder:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
+        from xeno.models.loading import quiet
+
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(self.folder), **local)
-            model = AutoModel.from_pretrained(
-                str(self.folder), use_safetensors=True, dtype=torch.float32, **local
-            )
+            with quiet():
+                tokenizer = AutoTokenizer.from_pretrained(str(self.folder), **local)
+                model, report = AutoModel.from_pretrained(
+                    str(self.folder),
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    **local,
+                )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise BaseModelError(
-                f"{self.folder} cannot be used as a sentence encoder.",
-                f"It cannot be loaded ({error}).",
-                "Choose another folder.",
-            ) from error
+            raise self._unusable(f"It cannot be loaded ({error}).") from error
+        # A pooler is no part of what is read here, and sentence encoders often come without.
+        missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+        if missing or report["mismatched_keys"]:
+            raise self._unusable("Weights are missing or misshapen.")
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         return tokenizer, model.eval()
+
+    def _unusable(self, why: str) -> BaseModelError:
+        return BaseModelError(
+            f"{self.folder} cannot be used as a sentence encoder.", why, "Choose another folder."
+        )
 
 
 def _pools_first_token(folder: Path) -> bool:
