@@ -6,13 +6,16 @@ import csv
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, first_line
 from xeno.cli.session import unlocked
 from xeno.errors import InvalidValueError
-from xeno.personalization.intents import CustomModelTrainer, Example
 from xeno.store.profile import Profile
+
+if TYPE_CHECKING:  # brings numpy, which other commands need not wait for
+    from xeno.personalization.intents import CustomModelTrainer, Example
 
 
 def add(commands: Commands) -> None:
@@ -213,6 +216,8 @@ def switch(arguments: Namespace, output: Output) -> int | None:
 
 
 def _of(profile: Profile) -> CustomModelTrainer:
+    from xeno.personalization.intents import CustomModelTrainer
+
     return CustomModelTrainer(profile.name, profile=profile)
 
 

@@ -22,6 +22,7 @@ ENABLED = "memory.enabled"
 BUDGET = "memory.budget"
 DEFAULT_BUDGET = 800  # characters of the system prompt, about 200 tokens
 LARGEST_BUDGET = 20_000
+MOST_COMPARED = 500  # of the memories that match a message, those that match best
 
 
 class ContextualMemory:
@@ -271,8 +272,13 @@ class ContextualMemory:
         ]
         found = relevance.matches(self._db, relevance.words(message))
         weights = relevance.weights(found, self.count()) if any(found.values()) else {}
-        # Recency and importance can at most double a score: the rest need not be read.
-        best = sorted(weights, key=lambda memory_id: weights[memory_id], reverse=True)[:500]
+        # Recency and importance at most double a score: what has less than half the relevance of
+        # the last one shown cannot take its place.
+        best = sorted(weights, key=lambda memory_id: weights[memory_id], reverse=True)
+        if len(best) > limit:
+            least = relevance.score(weights[best[limit - 1]], 0.0, 0.0)
+            best = [i for i in best if relevance.score(weights[i], 1.0, 1.0) >= least]
+        best = best[:MOST_COMPARED]
         holders = {word: set(ids) for word, ids in found.items()}
         marks, now = ",".join("?" * len(best)), time.time()
         scored = []
