@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from xeno.errors import InvalidValueError, StorageFullError, XenoError
 from xeno.store import files
@@ -69,8 +69,8 @@ class Collector(Protocol):
     def records(self, state: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any] | Skipped]]:
         """(number of the plan's entry, from 0, a record or why there is none)."""
 
-    def state(self) -> dict[str, Any]:
-        """What the next run should know, once all records have been taken."""
+    def state(self, complete: bool) -> dict[str, Any]:
+        """What the next run should know; `complete` if all records have been taken."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def collect(
 
     Args:
         progress: called with (entries done, entries in all).
-        stop: asked before every entry; True ends the run and keeps what it has written.
+        stop: asked after every record; True ends the run and keeps what it has written.
 
     Raises:
         InvalidValueError: the source cannot be read, or `path` was written by another collector.
@@ -125,28 +125,26 @@ def collect(
     added = known = 0
     skipped: Counter[str] = Counter()
     seen = _whole(path)
-    stopped = False
+    stopped, failure = False, None
     try:
         with path.open("ab") as file:
             if os.name == "posix":
                 path.chmod(0o600)
-            for number, found in collector.records(state):
-                if progress is not None:
-                    progress(number, len(planned.entries))
-                if isinstance(found, Skipped):
-                    skipped[found.reason] += 1
-                else:
-                    line = _line(found)
-                    identity = bytes.fromhex(line[0])
-                    if identity in seen:
-                        known += 1
-                    else:
-                        seen.add(identity)
-                        file.write(line[1])
+            try:
+                for number, found in collector.records(state):
+                    if progress is not None:
+                        progress(number, len(planned.entries))
+                    if isinstance(found, Skipped):
+                        skipped[found.reason] += 1
+                    elif _written(file, found, seen):
                         added += 1
-                if stop is not None and stop():
-                    stopped = True
-                    break
+                    else:
+                        known += 1
+                    if stop is not None and stop():
+                        stopped = True
+                        break
+            except XenoError as error:  # what was found before it is kept
+                failure = error
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -156,8 +154,10 @@ def collect(
             "Choose a folder that you may write to and that has space, and try again.",
         ) from error
     report = CollectReport(path, manifest_of(path), added, known, dict(skipped), len(seen))
-    # A run that was stopped has not seen everything: the next one begins where this one did.
-    _write_manifest(collector, planned, report, started, state if stopped else collector.state())
+    complete = not stopped and failure is None
+    _write_manifest(collector, planned, report, started, collector.state(complete))
+    if failure is not None:
+        raise failure
     if stopped:
         raise CollectStoppedError(
             "The collecting was stopped.",
@@ -175,10 +175,15 @@ def identified(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()[:32]
 
 
-def _line(record: dict[str, Any]) -> tuple[str, bytes]:
+def _written(file: BinaryIO, record: dict[str, Any], seen: set[bytes]) -> bool:
+    """Append the record, unless the file has it."""
     identity = identified(record)
+    if bytes.fromhex(identity) in seen:
+        return False
+    seen.add(bytes.fromhex(identity))
     text = json.dumps({"id": identity, **record}, ensure_ascii=False)
-    return identity, text.encode("utf-8", "replace") + b"\n"
+    file.write(text.encode("utf-8", "replace") + b"\n")
+    return True
 
 
 def _whole(path: Path) -> set[bytes]:

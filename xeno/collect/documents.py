@@ -105,7 +105,7 @@ class Documents:
                 yield number, Skipped("nothing to learn from in the file")
             self._digests[file.name] = hashlib.sha256(content).hexdigest()
 
-    def state(self) -> dict[str, Any]:
+    def state(self, complete: bool) -> dict[str, Any]:
         return {"files": self._digests}
 
     def _files(self, state: Mapping[str, Any], left_out: Counter[str]) -> Iterator[_File]:

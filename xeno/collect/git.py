@@ -51,6 +51,7 @@ class GitHistory:
         self._head = self._git("rev-parse", "--verify", "--end-of-options", "HEAD^{commit}").strip()
         self._author = author
         self._limit = limit
+        self._before: dict[str, Any] = {}
 
     def plan(self, state: Mapping[str, Any]) -> Plan:
         """The commits since the last run; all where its last one is not in the history."""
@@ -61,11 +62,12 @@ class GitHistory:
         )
 
     def records(self, state: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any] | Skipped]]:
+        self._before = dict(state)
         for number, (commit, _) in enumerate(self._commits(state)):
             yield number, self._record(commit)
 
-    def state(self) -> dict[str, Any]:
-        return {"head": self._head, "author": self._author}
+    def state(self, complete: bool) -> dict[str, Any]:
+        return {"head": self._head, "author": self._author} if complete else self._before
 
     def _commits(self, state: Mapping[str, Any]) -> list[tuple[str, str]]:
         wanted = ["log", "--no-merges", "--format=%H%x00%s", f"--max-count={self._limit}"]
@@ -93,7 +95,10 @@ class GitHistory:
         if not change.strip():
             return Skipped("the commit changes nothing")
         if len(change) > LONGEST_CHANGE:
-            return Skipped(f"the change is longer than {LONGEST_CHANGE} characters")
+            stat = self._git("show", "--format=", "--stat=100,80", "--no-color", commit, "--")
+            change = _shortened(stat, change)
+            if not change:
+                return Skipped(f"even its summary is longer than {LONGEST_CHANGE} characters")
         if "\ufffd" in change or "\ufffd" in message:
             return Skipped("the change is not UTF-8 text")
         if "\nBinary files " in change and "\n@@" not in change:
@@ -155,6 +160,18 @@ class GitHistory:
                 "Name the folder of a git repository that you own and that has commits.",
             )
         return content.decode("utf-8", "replace")
+
+
+def _shortened(stat: str, change: str) -> str:
+    """The summary of a change, and under it the files whose whole change still fits."""
+    kept = stat.rstrip() + "\n"
+    if len(kept) > LONGEST_CHANGE:
+        return ""
+    # The last file may have been cut by reading, so it is never one of them.
+    for part in re.split(r"(?m)^(?=diff --git )", change)[:-1]:
+        if part.strip() and len(kept) + len(part) < LONGEST_CHANGE:
+            kept += "\n" + part
+    return kept
 
 
 def _environment() -> dict[str, str]:

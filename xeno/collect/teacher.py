@@ -168,10 +168,11 @@ class Teacher:
     def records(self, state: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any] | Skipped]]:
         self._asked = list(state.get("asked", []))
         for number, (identity, question) in enumerate(self._fresh(state)):
-            yield number, self._record(question)
+            found = self._record(question)
             self._asked.append(identity)
+            yield number, found
 
-    def state(self) -> dict[str, Any]:
+    def state(self, complete: bool) -> dict[str, Any]:
         return {"asked": self._asked}
 
     def _fresh(self, state: Mapping[str, Any]) -> list[tuple[str, Question]]:

@@ -217,7 +217,8 @@ def _csv(file: BinaryIO, rows: Rows, what: str) -> int:
     """Lists of messages as JSON in their cell, truth as true and false."""
     count = 0
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text, lineterminator="\n")
+    # Without quotes a lone carriage return in a text would end its row.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for row in rows:
         if not count:
             writer.writerow(row)
@@ -337,7 +338,9 @@ def _packed(file: BinaryIO, packing: str) -> Iterator[BinaryIO]:
     elif packing == ".zst":
         import pyarrow as pa
 
-        with pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), "zstd") as packed:
+        # Arrow closes what it writes to, and the file is still to be synced.
+        other = os.fdopen(os.dup(file.fileno()), "wb")
+        with pa.CompressedOutputStream(pa.PythonFile(other, mode="w"), "zstd") as packed:
             yield cast("BinaryIO", packed)
     else:
         yield file

@@ -235,6 +235,7 @@ class _Row:
     value: object = None
     broken: str = ""
     section: str = ""
+    columns: tuple[str, ...] = ()
 
 
 class _Reader:
@@ -273,6 +274,8 @@ class _Reader:
             if row.broken:
                 yield row.line, row.broken
                 continue
+            if isinstance(row.value, dict) and not self.columns:
+                self._learn_columns(row.value, row.columns or tuple(map(str, row.value)))
             try:
                 things = self._things(row)
             except InvalidValueError as error:
@@ -283,11 +286,8 @@ class _Reader:
 
     def _things(self, row: _Row) -> list[Storable]:
         value = row.value
-        if isinstance(value, dict):
-            if not self.columns:
-                self._learn_columns(value)
-            if self.mapping:
-                value = mapped(value, self.mapping)
+        if isinstance(value, dict) and self.mapping:
+            value = mapped(value, self.mapping)
         if self._kinds is not None and set(self._kinds) == _PAIRS:
             # Its reason says best what a record lacks to be a preference.
             items: list[forms.Item] = []
@@ -303,33 +303,33 @@ class _Reader:
             raise InvalidValueError(f"it is of another kind ({name})")
         return things
 
-    def _learn_columns(self, record: Mapping[str, Any]) -> None:
+    def _learn_columns(self, record: Mapping[str, Any], columns: tuple[str, ...]) -> None:
         """What the names in the first record stand for."""
-        self.columns = tuple(map(str, record))
+        self.columns = columns
         if self._said:
-            missing = sorted(set(self._said.values()) - set(self.columns))
-            # A cell may be empty, and then the first record does not have its column.
-            if missing and len(missing) == len(self._said):
+            missing = sorted(set(self._said.values()) - set(columns))
+            # In JSON a record may leave a field out that others have.
+            if missing and (self._source.format != "json" or len(missing) == len(self._said)):
                 raise unusable(
                     self._source.name,
-                    f"It has no column {', '.join(missing)}; it has {', '.join(self.columns)}.",
+                    f"It has no column {', '.join(missing)}; it has {', '.join(columns)}.",
                     "Name its columns in the mapping.",
                 )
             self.mapping = self._said
             return
-        self.mapping = Mappings(self._profile.db).remembered(self.columns)
+        self.mapping = Mappings(self._profile.db).remembered(columns)
         if not self.mapping and not forms.known(record):
-            self.mapping = guessed(self.columns)
+            self.mapping = guessed(columns)
             self.guessed = bool(self.mapping)
 
 
 def _rows(source: Source) -> Iterator[_Row]:
     if source.format == "parquet":
         for cells in parquet_rows(source.raw, source.name):
-            yield _Row(cells.line, cells.record, cells.broken)
+            yield _Row(cells.line, cells.record, cells.broken, columns=cells.columns)
     elif source.format == "csv":
         for cells in csv_rows(source.content):
-            yield _Row(cells.line, cells.record, cells.broken)
+            yield _Row(cells.line, cells.record, cells.broken, columns=cells.columns)
     else:
         for record in records(source.content):
             if record.broken:

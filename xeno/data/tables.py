@@ -28,11 +28,12 @@ _PLAIN = {
 @dataclass(frozen=True)
 class TableRow:
     """One row as a record, or why it is none. `line` is the line it begins on, or, in a file
-    without lines, its number, from 1."""
+    without lines, its number, from 1. `columns` has also those whose cell is empty."""
 
     line: int
     record: Mapping[str, Any] | None = None
     broken: str = ""
+    columns: tuple[str, ...] = ()
 
 
 class _LineError(Exception):
@@ -119,7 +120,7 @@ def csv_rows(reader: HeadReader) -> Iterator[TableRow]:
             yield TableRow(lines.line + 1, broken=f"it has {len(cells)} cells and not {len(names)}")
         else:
             record = {n: _cell(n, c) for n, c in zip(names, cells, strict=True) if n and c}
-            yield TableRow(lines.line + 1, record)
+            yield TableRow(lines.line + 1, record, columns=tuple(filter(None, names)))
 
 
 def _delimiter(header: str) -> str:
@@ -176,7 +177,8 @@ def parquet_rows(file: BinaryIO, name: str) -> Iterator[TableRow]:
         for batch in table.iter_batches(batch_size=_BATCH, use_threads=False):
             for record in batch.to_pylist():
                 number += 1
-                yield TableRow(number, {k: v for k, v in record.items() if v is not None})
+                cells = {k: v for k, v in record.items() if v is not None}
+                yield TableRow(number, cells, columns=tuple(record))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if isinstance(error, InvalidValueError):
             raise
