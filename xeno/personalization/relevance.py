@@ -31,16 +31,16 @@ HALF_LIFE = {"episode": 30.0, "fact": 365.0, "workflow": 365.0}
 
 # Words of questions and requests, which say nothing of what they are about.
 _EMPTY_WORDS = """
-a about above after again against all also am an and any anything are as ask at be because been
-before being below between both but by can cannot come could did do does doing don done down
-during each else etc even ever every few find for from further get give go going good got had
-has have having he hello help her here hers hey hi him his how i if in into is it its just know
-less let like ll long look make many may maybe me mean might mine more most much must my need no
-nor not now of off ok okay on once one only or other our ours out over own please put really s
-same say see shall she should show so some something still such sure t take tell than thank
-thanks that the their theirs them then there these they thing think this those through to too
-try under until up us use very want was way we well were what when where which while who whom
-whose why will with without would write yes you your yours
+a about above after again against all also am an and any anyone anything are as ask at be
+because been before being below between both but by can cannot come could did do does doing don
+done down during each else etc even ever every few find for from further get give go going good
+got had has have having he hello help her here hers hey hi him his how i if in into is it its
+just know last less let like ll long look make many may maybe me mean might mine more most much
+must my need new next no nor not now of off ok okay old on once one only or other our ours out
+over own please put really s same say see shall she should show so some something still such
+sure t take tell than thank thanks that the their theirs them then there these they thing think
+this those through to today too try under until up us use very want was way we well were what
+when where which while who whom whose why will with without would write yes you your yours
 """
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 WORD = re.compile(r"[^\W_]+")
@@ -49,7 +49,8 @@ WORD = re.compile(r"[^\W_]+")
 def words(message: str) -> list[str]:
     """The words of `message` worth looking up: distinct, in order, `MOST_WORDS` at most."""
     found = dict.fromkeys(WORD.findall(message.casefold()))
-    telling = [word for word in found if word not in _EMPTY]
+    # A number of one or two digits is as often a count as a name.
+    telling = [w for w in found if w not in _EMPTY and not (w.isdigit() and len(w) < 3)]
     if len(telling) <= MOST_WORDS:
         return telling
     longest = set(sorted(telling, key=len, reverse=True)[:MOST_WORDS])
