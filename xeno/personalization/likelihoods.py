@@ -52,10 +52,10 @@ _TONE: Mapping[str, tuple[Levels, ...]] = {
     "warmth": ((0.78, 0.17, 0.05), (0.82, 0.14, 0.04), (0.10, 0.30, 0.60), (0.60, 0.25, 0.15)),
     "play": ((0.88, 0.10, 0.02), (0.85, 0.13, 0.02), (0.75, 0.20, 0.05), (0.28, 0.37, 0.35)),
     "contractions": (
-        (0.75, 0.18, 0.07),
+        (0.68, 0.22, 0.10),
         (0.60, 0.27, 0.13),
-        (0.50, 0.30, 0.20),
-        (0.52, 0.30, 0.18),
+        (0.54, 0.30, 0.16),
+        (0.55, 0.30, 0.15),
     ),
     "aside": ((0.30, 0.35, 0.35), (0.82, 0.14, 0.04), (0.40, 0.35, 0.25), (0.25, 0.35, 0.40)),
 }
@@ -120,7 +120,7 @@ def from_correction(
             }
         )
         effects.append(Effect(dimension, scores, _changed(dimension, before, after)))
-    look = looks(reply, question, told, lexicon)["detail_level"]
+    look = _look("detail_level", before, told)
     detail = _detail_likelihoods(before.words, after.words, look, left, told)
     effects.append(
         Effect("detail_level", bounded_logs(detail), _changed("detail_level", before, after))
@@ -232,15 +232,17 @@ def looks(
     """How a reply is written: a distribution per preference, from what was asked of the model
     and from the text itself."""
     reading = read(reply, question, lexicon=lexicon)
-    found: dict[str, Distribution] = {}
-    for dimension, values in ALLOWED.items():
-        before = uniform(len(values))
-        wanted = (told or {}).get(dimension)
-        if wanted in values:
-            rest = (1 - _FOLLOWED) / (len(values) - 1)
-            before = tuple(_FOLLOWED if value == wanted else rest for value in values)
-        found[dimension] = updated(before, _text_says(dimension, reading, told))
-    return found
+    return {dimension: _look(dimension, reading, told) for dimension in ALLOWED}
+
+
+def _look(dimension: str, reading: Reading, told: Mapping[str, str] | None) -> Distribution:
+    values = ALLOWED[dimension]
+    before = uniform(len(values))
+    wanted = (told or {}).get(dimension)
+    if wanted in values:
+        rest = (1 - _FOLLOWED) / (len(values) - 1)
+        before = tuple(_FOLLOWED if value == wanted else rest for value in values)
+    return updated(before, _text_says(dimension, reading, told))
 
 
 def _text_says(

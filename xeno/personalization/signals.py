@@ -19,7 +19,7 @@ from xeno.personalization.markers import (
     Lexicon,
 )
 
-LONGEST_READ = 8_000  # characters; a manner shows long before
+LONGEST_READ = 4_000  # characters; a manner shows long before
 CUES = (
     "contractions",
     "learned",
@@ -61,8 +61,9 @@ _LAUGHING = frozenset(
     "\U0001f602\U0001f923\U0001f604\U0001f606\U0001f605\U0001f61c\U0001f61d\U0001f92a"
     "\U0001f609\U0001f643\U0001f921\U0001f600\U0001f601\U0001f639\U0001f648"
 )
+_EMOJI = re.compile("[\U0001f300-\U0001faff\u2764\u2665\u263a\u2b50\u2728]")
 _SMILE = re.compile(r"[:=]-?\)|<3")
-_STRETCHED = re.compile(r"\b\w*([a-z])\1{2,}\w*\b|\?{2,}|!{2,}|\.\.\.|\u2026", re.IGNORECASE)
+_STRETCHED = re.compile(r"([a-z])\1{2,}|\?{2,}|!{2,}|\.\.\.|\u2026", re.IGNORECASE)
 _SIMILE = re.compile(r"\b(?:like an?|as if|as though)\b", re.IGNORECASE)
 
 
@@ -100,35 +101,37 @@ def read(text: str, question: str = "", matter: str = "", lexicon: Lexicon = ENG
 
 
 def _levels(text: str, topic: frozenset[str], lexicon: Lexicon) -> dict[str, int]:
-    lower = [t.replace("\u2019", "'").lower() for t in _WORD.findall(text)]
-    own = [w for w in lower if w[:5] not in topic]
+    lower = [w.lower() for w in _WORD.findall(text.replace("\u2019", "'"))]
+    own = [w for w in lower if w[:5] not in topic] if topic else lower
     sentences = [s.strip() for s in _SENTENCE.findall(text) if s.strip()]
     small = sum(s[0].islower() for s in sentences if s[0].isalpha())
-    emoji = [c for c in text if _pictured(c)]
+    emoji = _EMOJI.findall(text)
     laughing = sum(c in _LAUGHING for c in emoji)
     hits = {
-        "contractions": sum(bool(_CONTRACTION.search(w)) for w in lower),
+        "contractions": sum("'" in w and bool(_CONTRACTION.search(w)) for w in lower),
         "learned": sum(len(w) > 6 and bool(_LATINATE.search(w)) for w in own)
-        + sum(w in lexicon.connectives for w in lower),
-        "colloquial": sum(w in lexicon.colloquial for w in lower)
+        + _known(lexicon.connectives, lower),
+        "colloquial": _known(lexicon.colloquial, lower)
         + len(_STRETCHED.findall(text))
         + (small if small * 3 >= len(sentences) else 0),
-        "courtesy": sum(w in lexicon.courtesy for w in own)
-        + sum(w in MODALS_OF_COURTESY for w in lower) // 2,
-        "warmth": sum(w in lexicon.warmth for w in own)
+        "courtesy": _known(lexicon.courtesy, own) + _known(MODALS_OF_COURTESY, lower) // 2,
+        "warmth": _known(lexicon.warmth, own)
         + text.count("!")
         + 2 * (len(emoji) - laughing)
         + len(_SMILE.findall(text)),
-        "play": sum(w in lexicon.play for w in own)
+        "play": _known(lexicon.play, own)
         + 2 * len(_LAUGH.findall(text))
         + 2 * laughing
         + len(_SIMILE.findall(text)),
-        "business": sum(w in lexicon.business for w in own),
-        "figures": len(_FIGURE.findall(_unnumbered(text)))
-        + sum(w in lexicon.jargon for w in lower),
-        "together": sum(w in PRONOUNS_OF_ADDRESS for w in lower),
+        "business": _known(lexicon.business, own),
+        "figures": len(_FIGURE.findall(_unnumbered(text))) + _known(lexicon.jargon, lower),
+        "together": _known(PRONOUNS_OF_ADDRESS, lower),
     }
     return {name: _level(count, max(1, len(lower))) for name, count in hits.items()}
+
+
+def _known(words: frozenset[str], text: list[str]) -> int:
+    return sum(map(words.__contains__, text))
 
 
 def _level(hits: int, words: int) -> int:
@@ -183,11 +186,4 @@ def _says(text: str) -> bool:
 def _stems(text: str) -> frozenset[str]:
     return frozenset(
         w[:5] for w in (t.lower() for t in _WORD.findall(text)) if w not in FUNCTION_WORDS
-    )
-
-
-def _pictured(character: str) -> bool:
-    """Whether it is an emoji: pictographs, emoticons, dingbats with a face or a heart."""
-    return (
-        "\U0001f300" <= character <= "\U0001faff" or character in "\u2764\u2665\u263a\u2b50\u2728"
     )
