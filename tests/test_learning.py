@@ -16,7 +16,8 @@ from xeno.errors import InvalidValueError
 from xeno.feedback.recorder import FeedbackRecorder
 from xeno.paths import Home
 from xeno.personalization.engine import PersonalizationEngine
-from xeno.personalization.learning import SIGNALS, Learner
+from xeno.personalization.evidence import SIGNALS
+from xeno.personalization.learning import Learner
 from xeno.personalization.preferences import ALLOWED
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.pairs import Pairs

@@ -9,7 +9,8 @@ from xeno.cli.commands import Commands
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import unlocked
 from xeno.errors import InvalidValueError
-from xeno.personalization.learning import SIGNALS, Belief, Learner
+from xeno.personalization.evidence import SIGNALS
+from xeno.personalization.learning import Belief, Learner
 from xeno.store.profile import Profile
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from xeno.errors import InvalidValueError
 from xeno.paths import Home
-from xeno.personalization.learning import Learner, checked_interaction
+from xeno.personalization.learning import Learner
 from xeno.personalization.preferences import (
     EXPERTISE_PREFIX,
     Preferences,
     normalised,
     prompt_prefix,
 )
+from xeno.store.conversations import valid_text
 from xeno.store.profile import Profile, open_profile
 
 
@@ -75,7 +77,8 @@ class PersonalizationEngine:
         how the user rated it.
 
         Args:
-            context: may name the `topic`, for the user's expertise in it.
+            context: may name the `topic`, for the user's expertise in it, and the
+                `system_prompt` that the response was written under.
             user_feedback: 1 to 5.
 
         Returns:
@@ -86,9 +89,7 @@ class PersonalizationEngine:
             InvalidValueError: a text is empty, the context is no mapping JSON can hold, or the
                 rating is not 1 to 5.
         """
-        return self.learner.interaction(
-            *checked_interaction(query, response, context, user_feedback)
-        )
+        return self.learner.interaction(*_checked(query, response, context, user_feedback))
 
     def analyze_expertise_level(self, topic: str) -> str | None:
         """The user's level in `topic`: the one they set, else the one learned from their
@@ -109,3 +110,31 @@ class PersonalizationEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _checked(
+    query: object, response: object, context: object, user_feedback: object
+) -> tuple[str, str, dict[str, Any], int | None]:
+    """The arguments of `record_interaction`, or InvalidValueError saying which is wrong."""
+    for name, text in (("query", query), ("response", response)):
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidValueError(
+                f"The {name} is empty or no text.", "", f"Give the {name} as it was written."
+            )
+        valid_text(text, name)
+    if context is not None and not isinstance(context, Mapping):
+        raise InvalidValueError("The context is a mapping, such as {'topic': 'database'}.")
+    given = dict(cast("Mapping[str, Any]", context or {}))
+    try:
+        json.dumps(given)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError("The context cannot be kept.", f"JSON says: {error}.") from error
+    if user_feedback is not None and (
+        isinstance(user_feedback, bool)
+        or not isinstance(user_feedback, int)
+        or not 1 <= user_feedback <= 5
+    ):
+        raise InvalidValueError(
+            f"{user_feedback!r} is not a rating.", "A rating is a whole number from 1 to 5."
+        )
+    return cast(str, query), cast(str, response), given, user_feedback

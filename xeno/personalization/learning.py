@@ -1,9 +1,8 @@
-"""What is learned of the user, kept with its evidence. Feature P3 and the storage of P4.
+"""What is learned of the user. Feature P3, and P4 with `expertise`.
 
 Nothing is learned before the user agrees, and nothing from a kind of signal they switched off.
-Kept is evidence only: what a message, rating or correction says, by its id. Beliefs are
-computed from it whenever they are asked for, so undoing a piece of evidence is exactly as if
-it had never been, and two processes never disagree.
+Kept is evidence only (`evidence`). Beliefs are computed from it whenever they are asked for, so
+undoing a piece of evidence is exactly as if it had never been, and two processes never disagree.
 """
 
 from __future__ import annotations
@@ -11,15 +10,21 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from xeno.errors import InvalidValueError
 from xeno.personalization import beliefs, expertise, likelihoods
-from xeno.personalization.beliefs import Observation, values_of
+from xeno.personalization.beliefs import values_of
+from xeno.personalization.evidence import (
+    SIGNAL_OF,
+    SIGNALS,
+    Evidence,
+    EvidenceStore,
+    Kind,
+    observation,
+)
 from xeno.personalization.likelihoods import Effect
 from xeno.personalization.preferences import (
     ALLOWED,
@@ -28,31 +33,10 @@ from xeno.personalization.preferences import (
     normalised,
     told_by,
 )
-from xeno.store.conversations import StoredMessage, valid_text
-from xeno.store.database import Row
+from xeno.store.conversations import StoredMessage
 from xeno.store.profile import Profile
 
-Kind = Literal["message", "rating", "thumb", "correction", "choice"]
-
 CONSENT = "learning.consent"
-SIGNALS: Mapping[str, str] = MappingProxyType(
-    {
-        "writing": "how you write, and what you ask about",
-        "rating": "stars and thumbs",
-        "correction": "what you change in a reply",
-        "choice": "which of two replies you take",
-    }
-)
-_SIGNAL_OF: Mapping[Kind, str] = MappingProxyType(
-    {
-        "message": "writing",
-        "rating": "rating",
-        "thumb": "rating",
-        "correction": "correction",
-        "choice": "choice",
-    }
-)
-REMEMBERED = 150  # pieces of evidence per belief that still count: 0.96 ** 150 = 0.002
 ENOUGH_EVIDENCE = 2  # one piece alone never takes effect
 TOPICS_TOLD = 3  # learned levels of expertise that a system prompt names, latest first
 
@@ -92,30 +76,6 @@ class Belief:
         expertise_of = self.dimension.startswith(EXPERTISE_PREFIX)
         needed = beliefs.ENOUGH_FOR_EXPERTISE if expertise_of else beliefs.ENOUGH_CONFIDENCE
         return self.evidence >= ENOUGH_EVIDENCE and self.confidence >= needed
-@dataclass(frozen=True)
-class Evidence:
-    """One thing the user did, and what it did to one belief.
-
-    Attributes:
-        text: the user's own message or correction, or the reply they judged.
-        reason: what was seen in it, a sentence.
-        favours: the value that gained most by it; `moved`: how much probability moved (0 to 1).
-        counted: False where it was undone, or its kind of signal is off.
-    """
-
-    id: str
-    kind: Kind
-    dimension: str
-    created: float
-    message_id: str | None
-    pair_id: str | None
-    interaction_id: str | None
-    text: str
-    reason: str
-    favours: str
-    moved: float
-    counted: bool
-    undone: bool
 
 
 class Learner:
@@ -125,6 +85,7 @@ class Learner:
         self._profile = profile
         self._db = profile.db
         self._clock = clock
+        self._store = EvidenceStore(profile.db, clock)
 
     # Consent ----------------------------------------------------------------------------
 
@@ -162,67 +123,64 @@ class Learner:
         if self._learns("message"):
             effects = likelihoods.from_message(message.content)
             effects += self._asked(message.content, None)
-            self._keep("message", effects, message_id=message.id)
+            self._store.keep("message", effects, message_id=message.id)
 
     def correction(self, reply: StoredMessage, corrected: str, pair_id: str | None) -> None:
         """The user rewrote `reply`; a later correction of it takes this one's place."""
         if self._learns("correction"):
-            question = self._question(reply)
+            question = self._store.question_of(reply)
             effects = likelihoods.from_correction(
                 reply.content, corrected, question, told_to(reply)
             )
             for topic in expertise.topics_of(question, self._topics()):
                 effect = expertise.from_correction(topic, reply.content, corrected)
                 effects += [effect] if effect else []
-            self._keep("correction", effects, message_id=reply.id, pair_id=pair_id)
+            self._store.keep("correction", effects, message_id=reply.id, pair_id=pair_id)
 
     def rating(self, reply: StoredMessage, stars: int) -> None:
         """The user gave `reply` 1 to 5 stars; the last rating counts."""
         if self._learns("rating"):
-            question, told = self._question(reply), told_to(reply)
+            question, told = self._store.question_of(reply), told_to(reply)
             effects = likelihoods.from_rating(reply.content, stars, question, told)
-            self._keep("rating", effects, message_id=reply.id)
+            self._store.keep("rating", effects, message_id=reply.id)
 
     def thumb(self, reply: StoredMessage, up: bool) -> None:
         """The user gave `reply` a thumb; the last one counts."""
         if self._learns("thumb"):
-            question, told = self._question(reply), told_to(reply)
+            question, told = self._store.question_of(reply), told_to(reply)
             effects = likelihoods.from_thumb(reply.content, up, question, told)
-            self._keep("thumb", effects, message_id=reply.id)
+            self._store.keep("thumb", effects, message_id=reply.id)
 
     def choice(self, chosen: StoredMessage, rejected: StoredMessage, pair_id: str | None) -> None:
         """The user took `chosen` rather than `rejected`; an earlier choice of `rejected` is off."""
         if self._learns("choice"):
-            question = self._question(chosen)
+            question = self._store.question_of(chosen)
             effects = likelihoods.from_choice(chosen.content, rejected.content, question)
             with self._db.transaction():
-                self._keep("choice", [], message_id=rejected.id)
-                self._keep("choice", effects, message_id=chosen.id, pair_id=pair_id)
+                self._store.keep("choice", [], message_id=rejected.id)
+                self._store.keep("choice", effects, message_id=chosen.id, pair_id=pair_id)
 
     def interaction(
         self, query: str, response: str, context: Mapping[str, Any], stars: int | None
     ) -> str | None:
         """A program answered `query`; its id, or None where the user has not agreed.
 
-        `context` may name the topic. It and both texts are kept, as messages are.
+        `context` may name the `topic`, and the `system_prompt` that the response was written
+        under. It and both texts are kept, as messages are.
         """
         if not self.consent:
             return None
-        made, told = uuid.uuid4().hex, dict(self.effective().items())
-        with self._db.transaction() as connection:
-            connection.execute(
-                "INSERT INTO interactions (id, query, response, context, feedback, created) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (made, query, response, json.dumps(dict(context)), stars, self._clock()),
-            )
+        told = told_by(str(context.get("system_prompt", "")))
+        with self._db.transaction():
+            made = self._store.add_interaction(query, response, context, stars)
             if self._learns("message"):
                 effects = likelihoods.from_message(query)
                 topic = context.get("topic")
                 effects += self._asked(query, topic if isinstance(topic, str) else None)
-                self._keep("message", effects, interaction_id=made)
+                self._store.keep("message", effects, interaction_id=made)
             if stars is not None and self._learns("rating"):
                 effects = likelihoods.from_rating(response, stars, query, told)
-                self._keep("rating", effects, interaction_id=made)
+                self._store.keep("rating", effects, interaction_id=made)
         return made
 
     # What is believed -------------------------------------------------------------------
@@ -259,10 +217,10 @@ class Learner:
     def evidence(self, dimension: str, limit: int = 50, offset: int = 0) -> list[Evidence]:
         """What a belief rests on, the latest first, with how far each piece moved it."""
         name = _dimension(dimension)
-        rows = self._rows(name)
+        rows = self._store.rows(name, self._kinds_on())
         values = values_of(name)
         counted = [row for row in rows if row["counted"]]
-        steps, _ = beliefs.followed(len(values), [_observation(row) for row in counted])
+        steps, _ = beliefs.followed(len(values), [observation(row) for row in counted])
         moves = {row["seq"]: step for row, step in zip(counted, steps, strict=True)}
         found = []
         for row in list(reversed(rows))[offset : offset + limit]:
@@ -276,7 +234,7 @@ class Learner:
                     kind=cast(Kind, row["kind"]),
                     dimension=name,
                     created=row["created"],
-                    text=self._text(row),
+                    text=self._store.text(row),
                     reason=row["reason"],
                     favours=values[step.favoured if step else favoured],
                     moved=step.moved if step else 0.0,
@@ -289,7 +247,7 @@ class Learner:
 
     def evidence_count(self, dimension: str) -> int:
         """How many pieces `evidence` can list, undone ones included."""
-        return len(self._rows(_dimension(dimension)))
+        return len(self._store.rows(_dimension(dimension), self._kinds_on()))
 
     # What the user decides --------------------------------------------------------------
 
@@ -316,81 +274,25 @@ class Learner:
         Raises:
             InvalidValueError: there is no such evidence.
         """
-        self._set_undone(evidence_id, True)
+        self._store.set_undone(evidence_id, True)
 
     def restore(self, evidence_id: str) -> None:
         """Count a piece of evidence that was undone again."""
-        self._set_undone(evidence_id, False)
+        self._store.set_undone(evidence_id, False)
 
     def reset(self, dimension: str | None = None) -> None:
         """Delete the evidence of one belief, or everything that was learned and every recorded
         interaction. What the user set stays; so do their messages and pairs."""
-        with self._db.transaction() as connection:
-            if dimension is None:
-                connection.execute("DELETE FROM learning_evidence")
-                connection.execute("DELETE FROM interactions")
-                return
-            connection.execute(
-                "DELETE FROM learning_effects WHERE dimension = ?", (_dimension(dimension),)
-            )
-            connection.execute(
-                "DELETE FROM learning_evidence WHERE seq NOT IN "
-                "(SELECT evidence FROM learning_effects)"
-            )
+        self._store.delete(None if dimension is None else _dimension(dimension))
 
-    # Storage ----------------------------------------------------------------------------
+    # Parts ------------------------------------------------------------------------------
 
     def _learns(self, kind: Kind) -> bool:
-        return bool(self.consent) and bool(self._profile.setting(_switch(_SIGNAL_OF[kind]), True))
-
-    def _keep(self, kind: Kind, effects: Sequence[Effect], **source: str | None) -> None:
-        """Store a piece of evidence; it takes the place of an earlier one on the same reply."""
-        with self._db.transaction() as connection:
-            message_id = source.get("message_id")
-            if message_id is not None:
-                connection.execute(
-                    "DELETE FROM learning_evidence WHERE message_id = ? AND kind = ?",
-                    (message_id, kind),
-                )
-            if not effects:
-                return
-            cursor = connection.execute(
-                "INSERT INTO learning_evidence (id, kind, message_id, pair_id, interaction_id, "
-                "created) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    uuid.uuid4().hex,
-                    kind,
-                    message_id,
-                    source.get("pair_id"),
-                    source.get("interaction_id"),
-                    self._clock(),
-                ),
-            )
-            connection.executemany(
-                "INSERT INTO learning_effects (dimension, evidence, log_likelihoods, reason) "
-                "VALUES (?, ?, ?, ?)",
-                [
-                    (
-                        effect.dimension,
-                        cursor.lastrowid,
-                        json.dumps([round(x, 6) for x in effect.log_likelihoods]),
-                        effect.reason,
-                    )
-                    for effect in _one_each(effects)
-                ],
-            )
-
-    def _question(self, reply: StoredMessage) -> str:
-        row = self._db.one(
-            "SELECT content FROM messages WHERE conversation_id = ? AND role = 'user' "
-            "AND position < ? ORDER BY position DESC LIMIT 1",
-            (reply.conversation_id, reply.position),
-        )
-        return str(row["content"]) if row else ""
+        return bool(self.consent) and bool(self._profile.setting(_switch(SIGNAL_OF[kind]), True))
 
     def _belief(self, dimension: str, pins: Mapping[str, str], consent: bool) -> Belief:
         values = values_of(dimension)
-        seen = [_observation(row) for row in self._counted(dimension)]
+        seen = [observation(row) for row in self._store.counted(dimension, self._kinds_on())]
         belief = Belief(
             dimension=dimension,
             values=values,
@@ -403,54 +305,9 @@ class Learner:
         learned = belief.value if consent and belief.enough else default
         return replace(belief, in_effect=belief.pinned or learned)
 
-    def _counted(self, dimension: str) -> list[Row]:
-        """The evidence that counts, oldest first."""
-        kinds = self._kinds_on()
-        rows = self._db.read(
-            "SELECT f.log_likelihoods, e.created FROM learning_effects f "
-            "JOIN learning_evidence e ON e.seq = f.evidence "
-            f"WHERE f.dimension = ? AND e.undone = 0 AND e.kind IN ({_marks(kinds)}) "
-            "ORDER BY f.evidence DESC LIMIT ?",
-            (dimension, *kinds, REMEMBERED),
-        )
-        return rows[::-1]
-
-    def _rows(self, dimension: str) -> list[dict[str, Any]]:
-        """All evidence that is shown, oldest first; `counted` as in `_counted`."""
-        kinds = set(self._kinds_on())
-        rows = [
-            dict(row)
-            for row in self._db.read(
-                "SELECT e.*, f.log_likelihoods, f.reason FROM learning_effects f "
-                "JOIN learning_evidence e ON e.seq = f.evidence WHERE f.dimension = ? "
-                "ORDER BY f.evidence",
-                (dimension,),
-            )
-        ]
-        left = REMEMBERED
-        for row in reversed(rows):
-            row["counted"] = left > 0 and not row["undone"] and row["kind"] in kinds
-            left -= row["counted"]
-        return rows
-
-    def _kinds_on(self) -> list[str]:
+    def _kinds_on(self) -> list[Kind]:
         on = self.signals()
-        return [kind for kind, signal in _SIGNAL_OF.items() if on[signal]]
-
-    def _text(self, row: Mapping[str, Any]) -> str:
-        """The very words of the evidence, where they are still there."""
-        if row["pair_id"] and row["kind"] == "correction":
-            found = self._db.one("SELECT chosen AS t FROM pairs WHERE id = ?", (row["pair_id"],))
-        elif row["message_id"]:
-            found = self._db.one(
-                "SELECT content AS t FROM messages WHERE id = ?", (row["message_id"],)
-            )
-        else:
-            column = "query" if row["kind"] == "message" else "response"
-            found = self._db.one(
-                f"SELECT {column} AS t FROM interactions WHERE id = ?", (row["interaction_id"],)
-            )
-        return str(found["t"]) if found else ""
+        return [kind for kind, signal in SIGNAL_OF.items() if on[signal]]
 
     def _pins(self) -> dict[str, str]:
         return {
@@ -460,15 +317,13 @@ class Learner:
 
     def _topics(self, *, only_learned: bool = False) -> list[str]:
         """The topics with evidence, latest first; then those the user set a level in."""
-        start = len(EXPERTISE_PREFIX)
-        rows = self._db.read(
-            "SELECT dimension FROM learning_effects WHERE dimension >= ? AND dimension < ? "
-            "GROUP BY dimension ORDER BY max(evidence) DESC",
-            (EXPERTISE_PREFIX, EXPERTISE_PREFIX[:-1] + "/"),
-        )
-        names = [row["dimension"][start:] for row in rows]
+        names = self._store.topics()
         if not only_learned:
-            pinned = [key[start:] for key in self._pins() if key.startswith(EXPERTISE_PREFIX)]
+            pinned = [
+                key.removeprefix(EXPERTISE_PREFIX)
+                for key in self._pins()
+                if key.startswith(EXPERTISE_PREFIX)
+            ]
             names += [name for name in pinned if name not in names]
         return names
 
@@ -481,48 +336,10 @@ class Learner:
         found = [expertise.from_question(each, text) for each in topics]
         return [effect for effect in found if effect is not None]
 
-    def _set_undone(self, evidence_id: str, undone: bool) -> None:
-        with self._db.transaction() as connection:
-            changed = connection.execute(
-                "UPDATE learning_evidence SET undone = ? WHERE id = ?", (int(undone), evidence_id)
-            ).rowcount
-        if not changed:
-            raise InvalidValueError(
-                f"There is no evidence {evidence_id!r}.", "", "See 'xeno beliefs why'."
-            )
-
 
 def told_to(reply: StoredMessage) -> dict[str, str]:
     """The preferences that `reply` was written under, from its system prompt."""
     return told_by(reply.system_prompt or "")
-
-
-def checked_interaction(
-    query: object, response: object, context: object, user_feedback: object
-) -> tuple[str, str, dict[str, Any], int | None]:
-    """The arguments of `record_interaction`, or InvalidValueError saying which is wrong."""
-    for name, text in (("query", query), ("response", response)):
-        if not isinstance(text, str) or not text.strip():
-            raise InvalidValueError(
-                f"The {name} is empty or no text.", "", f"Give the {name} as it was written."
-            )
-        valid_text(text, name)
-    if context is not None and not isinstance(context, Mapping):
-        raise InvalidValueError("The context is a mapping, such as {'topic': 'database'}.")
-    given = dict(cast("Mapping[str, Any]", context or {}))
-    try:
-        json.dumps(given)
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError("The context cannot be kept.", f"JSON says: {error}.") from error
-    if user_feedback is not None and (
-        isinstance(user_feedback, bool)
-        or not isinstance(user_feedback, int)
-        or not 1 <= user_feedback <= 5
-    ):
-        raise InvalidValueError(
-            f"{user_feedback!r} is not a rating.", "A rating is a whole number from 1 to 5."
-        )
-    return cast(str, query), cast(str, response), given, cast("int | None", user_feedback)
 
 
 def _switch(signal: str) -> str:
@@ -538,27 +355,3 @@ def _dimension(name: str) -> str:
         return normalised(name, "expert")[0]
     normalised(name, "")  # raises, and names the allowed ones
     raise AssertionError("unreachable")
-
-
-def _one_each(effects: Sequence[Effect]) -> list[Effect]:
-    """At most one effect per preference: what one act says twice is said once, added up."""
-    joined: dict[str, Effect] = {}
-    for effect in effects:
-        known = joined.get(effect.dimension)
-        if known is not None:
-            both = zip(known.log_likelihoods, effect.log_likelihoods, strict=True)
-            sums = [a + b for a, b in both]
-            top = max(sums)
-            effect = Effect(
-                effect.dimension, tuple(s - top for s in sums), f"{known.reason} {effect.reason}"
-            )
-        joined[effect.dimension] = effect
-    return list(joined.values())
-
-
-def _observation(row: Row | Mapping[str, Any]) -> Observation:
-    return Observation(tuple(json.loads(row["log_likelihoods"])), float(row["created"]))
-
-
-def _marks(items: Sequence[object]) -> str:
-    return ", ".join("?" for _ in items)
