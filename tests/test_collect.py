@@ -181,9 +181,8 @@ def test_source_gives_what_is_documented(tmp_path: Path) -> None:
     (folder / "a.py").write_text(
         f'class A:\n    def g(self):\n        """{LONG}"""\n        return 1\n'
     )
-    (folder / "b.go").write_text(
-        "// Add adds.\n// It does.\nfunc Add(a, b int) int {\n\treturn a + b + 100000000000000000000000000000000000000000000000\n}\n"
-    )
+    go = "// Add adds.\n// It does.\nfunc Add(a, b int) int {\n\treturn a + b\n}\n"
+    (folder / "b.go").write_text(go.replace("a + b", "a + b" + " + 1" * 20))
     (folder / "broken.py").write_text("def (:")
     collect(source(folder), tmp_path / "out.jsonl")
     first, second = lines(tmp_path / "out.jsonl")

@@ -152,6 +152,8 @@ def _message(turn: object, name: str) -> ChatMessage:
 
 def transcript(text: str) -> tuple[ChatMessage, ...]:
     """The turns of "\\n\\nHuman: ...\\n\\nAssistant: ...", or nothing if `text` is none."""
+    if not text.startswith(("Human:", "\n", " ", "\t", "\r")):  # most texts are none
+        return ()
     parts = _SPEAKER.split(text)
     if len(parts) < 3 or parts[0].strip() or parts[1] != "Human":
         return ()

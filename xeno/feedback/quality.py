@@ -86,8 +86,11 @@ def assess(
 
 
 def _words(text: str) -> list[str]:
+    found = _WORD.findall(text.casefold())
+    if not _UNSPACED.search(text):
+        return found
     words: list[str] = []
-    for word in _WORD.findall(text.casefold()):
+    for word in found:
         words.extend(word if _UNSPACED.search(word) else [word])
     return words
 
