@@ -152,13 +152,18 @@ class Learner:
             self._store.keep("thumb", effects, message_id=reply.id)
 
     def choice(self, chosen: StoredMessage, rejected: StoredMessage, pair_id: str | None) -> None:
-        """The user took `chosen` rather than `rejected`; an earlier choice of `rejected` is off."""
+        """The user took `chosen` rather than `rejected`; an earlier choice the other way is off."""
+        with self._db.transaction():
+            self._store.keep("choice", [], message_id=rejected.id)
+            self.preference(chosen, chosen.content, rejected.content, pair_id)
+
+    def preference(
+        self, reply: StoredMessage, chosen: str, rejected: str, pair_id: str | None
+    ) -> None:
+        """Of two texts in the place of `reply` the user took `chosen`; the last choice counts."""
         if self._learns("choice"):
-            question = self._store.question_of(chosen)
-            effects = likelihoods.from_choice(chosen.content, rejected.content, question)
-            with self._db.transaction():
-                self._store.keep("choice", [], message_id=rejected.id)
-                self._store.keep("choice", effects, message_id=chosen.id, pair_id=pair_id)
+            effects = likelihoods.from_choice(chosen, rejected, self._store.question_of(reply))
+            self._store.keep("choice", effects, message_id=reply.id, pair_id=pair_id)
 
     def interaction(
         self, query: str, response: str, context: Mapping[str, Any], stars: int | None
