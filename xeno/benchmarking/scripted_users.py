@@ -226,6 +226,10 @@ class ScriptedUser:
         look = replace(answer.look, **fixed)
         return self._write(subject, look)
 
+    def displeasure(self, answer: Answer) -> float:
+        """How much the user minds an answer, 0 (nothing) upwards; no luck in it."""
+        return sum(self._minds(answer).values())
+
     def _minds(self, answer: Answer) -> dict[str, float]:
         """What is not to the user's taste, and how much it spoils the reply."""
         found = {

@@ -87,6 +87,22 @@ class FeedbackRecorder:
             self._learner.choice(chosen, rejected, pair.id)
         return pair
 
+    def prefer(self, message_id: str, chosen: str, rejected: str) -> Pair:
+        """Of two replies to what the reply `message_id` answers the user prefers `chosen`.
+
+        Neither need be in the conversation, which stays as it is.
+
+        Raises:
+            InvalidValueError: no such reply, or the two are empty or identical.
+        """
+        reply = self._reply(message_id)
+        with self._profile.db.transaction():
+            return self._store(reply, chosen, rejected, "choice")
+
+    def prompt_of(self, message_id: str) -> tuple[ChatMessage, ...]:
+        """What was sent for the reply `message_id`: its system prompt and the turns before it."""
+        return tuple(self._prompt(self._reply(message_id)))
+
     def thumb(self, message_id: str, up: bool) -> None:
         """Thumb up or down; the last one counts."""
         reply = self._reply(message_id)
@@ -132,11 +148,15 @@ class FeedbackRecorder:
             before.pop()
         return [turn for turn in before if not turn.superseded]
 
-    def _store(self, reply: StoredMessage, chosen: str, rejected: str, kind: FeedbackType) -> Pair:
-        """The pair, stored; where the same pair is known, that one, switched on again."""
+    def _prompt(self, reply: StoredMessage) -> list[ChatMessage]:
         prompt = [ChatMessage(role=t.role, content=t.content) for t in self._turns(reply)]
         if reply.system_prompt:
             prompt.insert(0, ChatMessage(role="system", content=reply.system_prompt))
+        return prompt
+
+    def _store(self, reply: StoredMessage, chosen: str, rejected: str, kind: FeedbackType) -> Pair:
+        """The pair, stored; where the same pair is known, that one, switched on again."""
+        prompt = self._prompt(reply)
         quality = assess(prompt, chosen, rejected, kind)
         pair = new_pair(
             self._profile.name,

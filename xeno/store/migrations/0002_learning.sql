@@ -166,16 +166,25 @@ CREATE TABLE pair_edits (                     -- for undo and redo
 ) STRICT;
 CREATE INDEX pair_edits_by_batch ON pair_edits(batch);
 
+CREATE TABLE candidates (                     -- replies that could be compared
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id TEXT NOT NULL REFERENCES messages(id) ON DELETE CASCADE, -- the reply in the chat
+    text       TEXT NOT NULL,
+    reward     REAL NOT NULL,                 -- log-probability per token, active less base
+    created    REAL NOT NULL
+) STRICT;
+CREATE INDEX candidates_by_message ON candidates(message_id);
 CREATE TABLE questions (                      -- comparisons that the user was asked for
     id          TEXT PRIMARY KEY,
-    message_id  TEXT NOT NULL REFERENCES messages(id) ON DELETE CASCADE,
-    first       TEXT NOT NULL,
-    second      TEXT NOT NULL,
-    details     TEXT NOT NULL DEFAULT '{}',   -- JSON: how uncertain, under which version
+    first       INTEGER NOT NULL REFERENCES candidates(id) ON DELETE CASCADE,
+    second      INTEGER NOT NULL REFERENCES candidates(id) ON DELETE CASCADE,
+    information REAL NOT NULL,                -- bits that the answer was expected to tell
     created     REAL NOT NULL,
     answer      TEXT CHECK (answer IN ('first', 'second', 'equal', 'dismissed')),
     pair_id     TEXT
 ) STRICT;
+CREATE INDEX questions_by_first ON questions(first);
+CREATE INDEX questions_by_second ON questions(second);
 CREATE INDEX questions_by_created ON questions(created);
 
 -- Sorting and filtering without reading the texts.

@@ -1,0 +1,75 @@
+"""What a reply looks like, as numbers: its layout, and its words by hashing. Pure.
+
+Two replies to one question are compared by the difference of their numbers, so that what they
+share (the subject, mostly) cancels out and what differs (length, lists, manner) stays.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float64]
+
+LAYOUT = 14
+WORDS = 192  # bins for words anywhere
+_EDGES = 96  # bins for how a reply begins and how it ends
+DIMENSION = LAYOUT + WORDS + _EDGES
+
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+_SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]+(?=\s|$)")
+_BULLET = re.compile(r"^\s*[-*\u2022]\s+\S", re.MULTILINE)
+_NUMBERED = re.compile(r"^\s*(?:\d+|[A-Z][a-z]+ \d+)[.):]\s*\S", re.MULTILINE)
+_EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
+_WORD_WEIGHT = 0.5  # of one unit of layout
+_EDGE_WEIGHT = 1.0
+_EDGE = 6  # words
+
+
+def features(text: str) -> Features:
+    """The numbers of a reply, shape [DIMENSION], each mostly between -1 and 1."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    count = max(1, len(words))
+    sentences = max(1, len(_SENTENCE_END.findall(text)))
+    lines = max(1, text.count("\n") + 1)
+    bullets, numbered = len(_BULLET.findall(text)), len(_NUMBERED.findall(text))
+    values = np.zeros(DIMENSION)
+    values[:LAYOUT] = (
+        math.log1p(count) / 2 - 2,
+        math.log1p(count / sentences) / 2 - 1,
+        sum(map(len, words)) / count / 5 - 1,
+        min(1.0, math.log1p(lines) / 3),
+        float(bullets >= 2),
+        float(numbered >= 2),
+        min(1.0, math.log1p(text.count("!")) / 2),
+        min(1.0, math.log1p(text.count("?")) / 2),
+        min(1.0, math.log1p(len(_EMOJI.findall(text))) / 2),
+        min(1.0, 5 * sum("'" in word or "\u2019" in word for word in words) / count),
+        min(1.0, 10 * sum(c.isdigit() for c in text) / max(1, len(text))),
+        min(1.0, math.log1p(text.count("(") + text.count("[")) / 2),
+        float("```" in text),
+        float(text[:1].islower()),
+    )
+    _count(values, words, "w", LAYOUT, WORDS, _WORD_WEIGHT / math.sqrt(count / 20))
+    edges = [*_grams(words[:_EDGE], "<"), *_grams(words[-_EDGE:], ">")]
+    _count(values, edges, "e", LAYOUT + WORDS, _EDGES, _EDGE_WEIGHT / 2)
+    return values
+
+
+def _grams(words: list[str], mark: str) -> list[str]:
+    return [mark + word for word in words] + [
+        f"{mark}{first} {second}" for first, second in zip(words, words[1:], strict=False)
+    ]
+
+
+def _count(
+    values: Features, tokens: list[str], salt: str, start: int, bins: int, weight: float
+) -> None:
+    """Add signed hashed counts (Weinberger et al. 2009): two words in a bin cancel on average."""
+    for token in tokens:
+        code = zlib.crc32(f"{salt}{token}".encode("utf-8", "surrogatepass"))
+        values[start + (code >> 1) % bins] += weight if code & 1 else -weight
