@@ -34,6 +34,36 @@ def add(commands: Commands) -> None:
         default=[],
         help="a preference file: learn from half of one author's pairs, tell the other half",
     )
+    asking = group.add("asking", "measure how many questions good ones save", run_asking)
+    asking.add_argument("--tastes", type=int, default=48, help="how many of the 144 tastes")
+    asking.add_argument("--seeds", type=int, default=3, help="users of each taste")
+
+
+def run_asking(arguments: Namespace, output: Output) -> int | None:
+    from dataclasses import asdict
+
+    from xeno.benchmarking import asking
+
+    def progress(done: int, users: int) -> None:
+        if done % 12 == 0:
+            output.progress(f"{done} of {users} users")
+
+    result = asking.measure(arguments.tastes, arguments.seeds, progress)
+    output.table(
+        ("questions", "accuracy, at random", "accuracy, chosen"),
+        [
+            (number, result.random_curve[number], result.asking_curve[number])
+            for number in range(0, result.questions_random + 1, 5)
+        ],
+    )
+    output.say(
+        f"{result.users} scripted users. What {result.questions_random} random questions teach, "
+        f"{result.questions_asking} chosen ones do: {result.share:.0%} "
+        f"(95 % interval {result.low:.0%} to {result.high:.0%}; at most {asking.TARGET:.0%})."
+    )
+    reached = result.share <= asking.TARGET
+    output.result({**asdict(result), "target": asking.TARGET, "reached": reached})
+    return 0 if reached else 1
 
 
 def run_starter(arguments: Namespace, output: Output) -> int | None:
@@ -62,7 +92,18 @@ def run_learning(arguments: Namespace, output: Output) -> int | None:
         ("preference", "after 20", "worst seed", "after change", "worst seed"),
         [(dimension, *shares.values()) for dimension, shares in result["right"].items()],
     )
-    for name in ("reliability", "reliability_with_change", "writing_only"):
+    output.say()
+    output.say("The same for users who seldom correct or rate (one seed, no target):")
+    output.table(
+        ("preference", "after 20", "after change"),
+        [(d, each["after_20"], each["after_change"]) for d, each in result["reluctant"].items()],
+    )
+    for name in (
+        "reliability",
+        "reliability_with_change",
+        "reluctant_reliability",
+        "writing_only",
+    ):
         table = result[name]
         result[f"{name}_error"] = learning.calibration_error(table)
         result[f"{name}_overclaimed"] = learning.overclaimed(table)

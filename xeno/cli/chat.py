@@ -12,10 +12,13 @@ from xeno.cli.output import Output
 from xeno.cli.session import interactive, text_from, unlocked
 from xeno.errors import ChildError, InvalidValueError, XenoError
 from xeno.events import Sampling
+from xeno.feedback.asking import Answer, Asking
+from xeno.store.profile import Profile
 from xeno.workers.host_client import HostClient
 
 HELP = """\
 /again   another reply to the last message
+/compare choose between two replies: the choice that teaches most
 /new     begin another conversation
 /quit    leave (or Ctrl-D)"""
 
@@ -51,7 +54,7 @@ def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile, HostClient(profile, arguments.base) as host:
         assistant = Assistant(profile, host)
         if arguments.message is None:
-            _talk(assistant, host, arguments, sampling, output)
+            _talk(profile, assistant, host, arguments, sampling, output)
             return 0
         text = text_from(arguments.message)
         reply = assistant.ask(
@@ -90,6 +93,7 @@ def _sampling(arguments: Namespace) -> Sampling:
 
 
 def _talk(
+    profile: Profile,
     assistant: Assistant,
     host: HostClient,
     arguments: Namespace,
@@ -97,6 +101,7 @@ def _talk(
     output: Output,
 ) -> None:
     """Question and answer until the user leaves; Ctrl-C ends the reply, not the talk."""
+    asking = Asking(profile, host)
     ready = host.ready()
     output.say(f"{ready.name}: {ready.parameters / 1e6:.1f} million parameters. /help for more.")
     for note in ready.notes:
@@ -114,6 +119,11 @@ def _talk(
             return
         if text == "/help":
             output.say(HELP)
+        elif text == "/compare":
+            try:
+                compare(asking, output)
+            except XenoError as error:
+                output.error(error)
         elif text == "/new":
             conversation, last, unanswered = None, None, False
         elif text:
@@ -144,11 +154,34 @@ def _talk(
                 unanswered = False
                 output.say()
                 _notes(last, output)
+                if asking.due():
+                    output.say("(/compare: two replies to choose from would teach me something.)")
             except ChildError as error:
                 output.error(error)
                 output.say("/again asks once more.")
             except XenoError as error:
                 output.error(error)
+
+
+def compare(asking: Asking, output: Output) -> None:
+    """Ask for the comparison that teaches most, and keep the answer; Ctrl-C ends it."""
+    try:
+        question = asking.ask_next()
+    except KeyboardInterrupt:
+        asking.stop()
+        return
+    if question is None:
+        output.say("There is nothing to compare yet; ask something first.")
+        return
+    output.say(f"You asked: {question.asked}")
+    output.say(f"\n1)\n{question.first}\n\n2)\n{question.second}\n")
+    answers: dict[str, Answer] = {"1": "first", "2": "second", "=": "equal"}
+    try:
+        said = input("Better is 1, 2 or = (Enter: rather not): ").strip()
+    except (EOFError, KeyboardInterrupt):
+        said = ""
+    pair = asking.answer(question.id, answers.get(said, "dismissed"))
+    output.say("Kept as a preference pair." if pair else "")
 
 
 def _notes(reply: Reply, output: Output) -> None:

@@ -227,9 +227,7 @@ class Asking:
             "JOIN candidates a ON a.id = q.first JOIN candidates b ON b.id = q.second "
             "WHERE q.answer = 'equal' ORDER BY q.created"
         ):
-            model.update_equal(
-                _difference((features(row["first"]), 0.0), (features(row["second"]), 0.0))
-            )
+            model.update_equal(_looks(row["first"], row["second"]))
         return model
 
     def _latest_reply(self) -> str | None:
@@ -340,6 +338,11 @@ def _rewards(host: Host, prompt: tuple[ChatMessage, ...], texts: Sequence[str]) 
         rewards[a] = scored.chosen - reference.chosen
         rewards[b] = scored.rejected - reference.rejected
     return [reward if np.isfinite(reward) else 0.0 for reward in rewards]
+
+
+def _looks(first: str, second: str) -> Vector:
+    """How two replies differ whose rewards are not known."""
+    return _difference((features(first), 0.0), (features(second), 0.0))
 
 
 def _difference(first: tuple[Features, float], second: tuple[Features, float]) -> Vector:

@@ -141,7 +141,7 @@ def examine(
             for place, pair in batch:
                 if pair.active and pair.weight > 0:
                     _take(compared, place, pair)
-                    yield _fields(pair)
+                    yield compared_texts(pair)
             done += len(batch)
             if progress:
                 progress(done, total)
@@ -268,7 +268,7 @@ def _take(compared: _Set, place: int, pair: Pair) -> None:
     compared.lengths.append((len(pair.chosen), len(pair.rejected)))
 
 
-def _fields(pair: Pair) -> tuple[str, ...]:
+def compared_texts(pair: Pair) -> tuple[str, ...]:
     """What near-duplicates agree in. System prompt and earlier turns are left out: all pairs of
     a conversation share them, however different the pairs are."""
     return tuple(
@@ -281,7 +281,7 @@ def _find_duplicates(db: Database, compared: _Set, found: duplicates.Signatures)
     @lru_cache(maxsize=8192)
     def load(place: int) -> duplicates.Hashes:
         row = db.one("SELECT * FROM pairs WHERE rowid = ?", (compared.rows[place],))
-        return duplicates.shingles(() if row is None else _fields(pair_from(row)))
+        return duplicates.shingles(() if row is None else compared_texts(pair_from(row)))
 
     links = duplicates.near_duplicates(found, load)
     neighbours: dict[int, list[tuple[int, float]]] = {}

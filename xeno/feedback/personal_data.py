@@ -127,7 +127,7 @@ def _formats() -> tuple[re.Pattern[str], ...]:
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 
     left_out = ("Public IP (ipv4)", "Private Key")  # found here in their own ways
-    plugins = get_mapping_from_secret_type_to_class()
+    plugins: dict[str, type] = get_mapping_from_secret_type_to_class()
     return tuple(
         pattern
         for name, plugin in plugins.items()

@@ -49,7 +49,8 @@ class PreferenceModel:
         entropy = -chance * np.log2(chance) - (1 - chance) * np.log2(1 - chance)
         spread = variance + _C**2
         known = _C * np.exp(-np.square(middle) / (2 * spread)) / np.sqrt(spread)
-        return np.maximum(entropy - known, 0.0)
+        told: Vector = np.maximum(entropy - known, 0.0)
+        return told
 
     def update(self, difference: Vector, first_preferred: bool, confidence: float = 1.0) -> None:
         """Learn from an answer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +62,8 @@ def features(text: str) -> Features:
 
 
 def _grams(words: list[str], mark: str) -> list[str]:
-    return [mark + word for word in words] + [
-        f"{mark}{first} {second}" for first, second in zip(words, words[1:], strict=False)
-    ]
+    pairs = [f"{mark}{first} {second}" for first, second in pairwise(words)]
+    return [mark + word for word in words] + pairs
 
 
 def _count(
