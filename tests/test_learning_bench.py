@@ -62,8 +62,8 @@ def test_a_quick_look_at_every_ninth_taste_is_right_most_times() -> None:
 
 
 def test_reliability_compares_what_is_claimed_with_what_is_true() -> None:
-    sure = [Judged(0, 1, n, "tone", "formal", 0.95, "formal") for n in range(60)]
-    boasting = [Judged(0, 1, n, "tone", "formal", 0.85, "neutral") for n in range(60)]
+    sure = [Judged(0, 1, n, "tone", "formal", 0.95, "formal") for n in range(120)]
+    boasting = [Judged(0, 1, n, "tone", "formal", 0.85, "neutral") for n in range(120)]
     table = reliability(sure + boasting)
     assert [(line["from"], line["right"]) for line in table] == [(0.8, 0.0), (0.9, 1.0)]
     assert calibration_error(table) == pytest.approx((0.85 + 0.05) / 2)

@@ -171,13 +171,18 @@ _SHORTENED = (
 
 
 class ScriptedUser:
-    """Somebody with a taste, habits and moods. All luck comes from `seed`."""
+    """Somebody with a taste, habits and moods. All luck comes from `seed`.
 
-    def __init__(self, taste: Taste, seed: int) -> None:
+    `eagerness` scales how often they correct and rate: at 1 they rewrite about three in four
+    of the replies they mind, and rate two in three.
+    """
+
+    def __init__(self, taste: Taste, seed: int, eagerness: float = 1.0) -> None:
         self.taste = taste
         self._rng = rng = random.Random(f"user {seed} {taste}")
         self._lenience = rng.gauss(0.0, 0.5)
         self._mirrors = rng.uniform(0.2, 0.8)
+        self._eagerness = eagerness
         self._corrects = rng.uniform(0.4, 0.7)
         self._rates = rng.uniform(0.4, 0.9)
         self._cares = {name: rng.uniform(0.6, 1.1) for name in ("style", "detail", "form", "tone")}
@@ -208,7 +213,7 @@ class ScriptedUser:
 
     def stars(self, answer: Answer) -> int | None:
         """1 to 5 stars, or None: not in the mood."""
-        if self._rng.random() > self._rates:
+        if self._rng.random() > self._rates * self._eagerness:
             return None
         joy = 4.8 + self._lenience + self._rng.gauss(0.0, 0.6)
         return max(1, min(5, round(joy - sum(self._minds(answer).values()))))
@@ -216,7 +221,7 @@ class ScriptedUser:
     def rewrites(self, subject: Subject, answer: Answer) -> str | None:
         """The answer as the user would rather have read it, or None: it stays as it is."""
         rng, minds = self._rng, self._minds(answer)
-        if rng.random() > (self._corrects + 0.2 if minds else 0.07):
+        if rng.random() > (self._corrects + 0.2 if minds else 0.07) * self._eagerness:
             return None
         if not minds:
             return _with_one_word_changed(answer.text, rng)
