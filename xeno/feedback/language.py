@@ -11,21 +11,26 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
 _LETTERS = 40  # a shorter text may be in any of several languages
 _DENSE_LETTERS = 10  # scripts whose characters are words or syllables
 _DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_SURE = 0.99
+_SURE = 0.95
 _READ = 240  # characters
 _NO_LANGUAGE = "zxx"
 # Written so much alike that telling them apart would be a guess.
 _VARIANTS = {
     "wuu": "zh", "yue": "zh", "nb": "no", "nn": "no", "pcm": "en", "bs": "hr", "sr": "hr",
-    "ms": "id", "af": "nl", "gl": "pt", "sk": "cs",
+    "ms": "id", "af": "nl", "gl": "pt", "sk": "cs", "nds": "de", "gsw": "de", "bar": "de",
 }  # fmt: skip
 _TRANSLATES = re.compile(
-    r"translat|übersetz|tradu[cirz]|перевед|翻译|翻訳|번역"
-    r"|\b(?:in|into|auf|en|in het|på|su) (?:[A-Z]\w+|deutsch|français|español|italiano)\b"
+    r"translat|übersetz|tradu[cirz]|перевед|翻译|翻訳|번역|\bauf (?:deutsch|englisch|französisch)\b"
     r"|\b(?:english|german|french|spanish|italian|portuguese|dutch|russian|chinese|japanese|korean"
-    r"|arabic|latin|turkish|polish|swedish|hindi)\b",
+    r"|arabic|latin|turkish|polish|swedish|hindi|deutsch|français|español|italiano)\b",
     re.IGNORECASE,
 )
+# fmt: off
+_LITTLE_WORDS = frozenset((
+    "the", "and", "of", "to", "that", "you", "with", "this", "are", "for", "your", "be", "it",
+    "can", "have", "which", "from", "they", "what", "how",
+))
+# fmt: on
 
 NAMES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
@@ -43,6 +48,8 @@ def language_of(text: str) -> str | None:
     letters = sum(c.isalpha() for c in words)
     if letters < _LETTERS and len(_DENSE.findall(words)) < _DENSE_LETTERS:
         return None
+    if _plainly_english(words):
+        return "en"
     shares: Counter[str] = Counter()
     for code, share in _identifier().rank(words):
         shares[_VARIANTS.get(code, code)] += share
@@ -58,6 +65,15 @@ def name_of(code: str) -> str:
 def asks_for_another_language(question: str) -> bool:
     """Whether a reply in another language than the question's may be what was asked for."""
     return bool(_TRANSLATES.search(question))
+
+
+def _plainly_english(words: str) -> bool:
+    """Whether so many words are little English ones that no model need be asked: the usual case."""
+    if not words.isascii():
+        return False
+    each = words.lower().split()
+    little = sum(word in _LITTLE_WORDS for word in each)
+    return little >= 4 and little >= 0.15 * len(each)
 
 
 @lru_cache(maxsize=1)
