@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output
+from xeno.models.starter import starter_folder
 
 
 def add(commands: Commands) -> None:
@@ -19,7 +20,7 @@ def add(commands: Commands) -> None:
 def run_starter(arguments: Namespace, output: Output) -> int | None:
     from xeno.benchmarking import starter
 
-    folder = getattr(arguments, "folder", None) or starter.FOLDER
+    folder = getattr(arguments, "folder", None) or starter_folder()
     result = starter.measure(folder, getattr(arguments, "prompts", 200))
     missed = starter.missed(result)
     output.table(

@@ -16,9 +16,7 @@ SHOWN_REJECTED = 20
 
 
 def add(commands: Commands) -> None:
-    bringing = commands.add(
-        "import", "import preference pairs from a JSONL file", load
-    )
+    bringing = commands.add("import", "import preference pairs from a JSONL file", load)
     bringing.add_argument("file", type=Path)
     group = commands.group("pairs", "list the preference pairs", show)
     listing = group.add("list", "list the preference pairs", show)
