@@ -123,13 +123,16 @@ def _private(
     """The private run's numbers; None where the budget leaves nothing to learn with."""
     rate, steps = recipe.sample_rate, recipe.steps
     alone = rdp.noise_multiplier(max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, rate, steps)
-    within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
+    run = Mechanism(sample_rate=rate, noise_multiplier=alone, steps=steps)
+    within = alone
+    if rdp.epsilon([*history, run], budget_delta) > budget - PROOF_MARGIN:
+        within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
     sigma = max(alone, within)
     if not math.isfinite(sigma):
         return None
     run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
     cost = min(plan.epsilon, rdp.epsilon([run], plan.delta) + PROOF_MARGIN)
-    if cost < min(LEAST_EPSILON, plan.epsilon):
+    if cost < 0.9 * min(LEAST_EPSILON, plan.epsilon):
         return None
     warnings = []
     if within > alone * 1.01:

@@ -214,8 +214,11 @@ class _Training:
         ledger.verify()
         rate, steps = recipe.sample_rate, recipe.steps
         budget, budget_delta = ledger.budget()
-        within = calibrate(budget, budget_delta, rate, steps, ledger.history())
-        sigma = max(calibrate(plan.epsilon, plan.delta, rate, steps), within)
+        sigma = calibrate(plan.epsilon, plan.delta, rate, steps)
+        if sigma < float("inf"):
+            run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+            if proved_epsilon([*ledger.history(), run], budget_delta) > budget:
+                sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
         if sigma < float("inf"):
             run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
             # Less than this is left only where the user did not ask for so little.
