@@ -83,7 +83,7 @@ def test_a_nearly_spent_budget_means_more_noise_and_an_empty_one_blocks(
     assert any("budget leaves" in warning for warning in tight.warnings)
     ledger.set_budget(15.0)
     spent = forecast(profile, TrainingPlan(base=base))
-    assert any("budget is spent" in blocker for blocker in spent.blockers)
+    assert any("leaves nothing" in blocker for blocker in spent.blockers)
     assert forecast(profile, TrainingPlan(base=base, private=False)).blockers == ()
 
 
