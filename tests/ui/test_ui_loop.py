@@ -23,6 +23,13 @@ LONG = 280_000  # ms
 QUESTION = "How do I bake bread at home?"
 
 
+def _press(window: MainWindow, qtbot: QtBot, key: Qt.Key) -> None:
+    """Ctrl and `key`, once the window is the one that hears keys."""
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    qtbot.keyClick(window, key, Qt.KeyboardModifier.ControlModifier)
+
+
 def _ask(window: MainWindow, qtbot: QtBot) -> str:
     with qtbot.waitSignal(window.assistant.chat.replied, timeout=LONG):
         qtbot.keyClicks(window.assistant.input, QUESTION)
@@ -41,11 +48,10 @@ def _import(window: MainWindow, path: Path, qtbot: QtBot) -> None:
 
 
 def _ready_to_train(window: MainWindow, qtbot: QtBot, epochs: int) -> None:
-    window.activateWindow()
-    qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_5)
     qtbot.mouseClick(window.privacy.without, LEFT)
     window._session.set(PLAN + "epochs", epochs)
-    qtbot.keyClick(window, Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_2)
     qtbot.waitUntil(window.training.start.isEnabled)
 
 
@@ -76,26 +82,26 @@ def test_from_a_reply_to_a_version_and_back(
 
     qtbot.mouseClick(window.training.result.deploy, LEFT)
     qtbot.waitUntil(lambda: window.answering.text() == "v1 answers · not private")
-    qtbot.keyClick(window, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_N)
     second = _ask(window, qtbot)
     assert second != first
     bubble = window.assistant.view.last_reply
     assert bubble is not None
     assert bubble.meta.text().startswith("v1 · not private")
 
-    qtbot.keyClick(window, Qt.Key.Key_4, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_4)
     qtbot.waitUntil(window.versions.back.isEnabled)
     assert not window.versions.delete.isEnabled()
     assert "answers" in window.versions.delete.toolTip()
     qtbot.mouseClick(window.versions.back, LEFT)
     qtbot.waitUntil(lambda: Deployment(window._session.profile).active() is None)
-    qtbot.keyClick(window, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_N)
     assert _ask(window, qtbot) == first
 
-    qtbot.keyClick(window, Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_3)
     qtbot.waitUntil(lambda: window.performance.model.rowCount() == 2)
 
-    qtbot.keyClick(window, Qt.Key.Key_4, Qt.KeyboardModifier.ControlModifier)
+    _press(window, qtbot, Qt.Key.Key_4)
     qtbot.waitUntil(window.versions.delete.isEnabled)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(QMessageBox, "question", lambda *_, **__: QMessageBox.StandardButton.Yes)
