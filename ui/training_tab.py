@@ -65,7 +65,7 @@ class TrainingTab(QWidget):
     privacy_wanted = pyqtSignal()  # the user wants to see the Privacy tab
 
     def __init__(
-        self, session: Session, feed: ForecastFeed, import_pairs: Callable[[], None]
+        self, session: Session, feed: ForecastFeed, import_pairs: Callable[[], object]
     ) -> None:
         super().__init__()
         self._session = session
