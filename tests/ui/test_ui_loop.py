@@ -70,7 +70,7 @@ def test_from_a_reply_to_a_version_and_back(
     qtbot.waitUntil(lambda: "quality" in bubble.said.text())
     _import(window, pairs_file(40), qtbot)
 
-    _ready_to_train(window, qtbot, epochs=4)
+    _ready_to_train(window, qtbot, epochs=12)
     with qtbot.waitSignal(window._session.run_finished, timeout=LONG) as ended:
         qtbot.mouseClick(window.training.start, LEFT)
         assert "training" in window.training.start.toolTip()
