@@ -88,10 +88,10 @@ def test_what_is_measured_and_what_is_corrected_are_about_different_topics(
 
 def test_the_whole_loop_runs_in_small_and_rolls_back_to_the_byte(starter: Path) -> None:
     lines: list[str] = []
-    result = run_demo(None, lines.append, corrections=24, heldout=4)
+    result = run_demo(None, lines.append, corrections=20, heldout=4)
     assert isinstance(result, DemoResult)
     assert list(result.values()) == KEYS
-    assert result.pairs == 24
+    assert result.pairs == 20
     assert result.rollback_exact
     assert result.epsilon is None
     assert len(result.version) == 64

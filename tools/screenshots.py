@@ -160,6 +160,7 @@ def train(pictures: Pictures, private: bool) -> None:
     window = pictures.window
     session = window._session
     session.set(PLAN + "private", private)
+    session.set(PLAN + "epochs", 3)
     window.tabs.setCurrentWidget(window.training)
     pictures.until(window.training.start.isEnabled, 60)
     window.training.start.click()
@@ -168,7 +169,7 @@ def train(pictures: Pictures, private: bool) -> None:
     pictures.until(lambda: not window.training.training)
     pictures.take("light-result-private" if private else "light-result")
     window.training.result.deploy.click()
-    pictures.until(lambda: window.names.active is not None, 30)
+    pictures.until(lambda: "answers already" in window.training.result.deploy.toolTip(), 60)
 
 
 if __name__ == "__main__":

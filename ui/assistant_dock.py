@@ -197,7 +197,7 @@ class AssistantDock(QDockWidget):
         self.stop_button.setVisible(busy)
         self.send_button.setVisible(not busy)
         bubble = self.view.last_reply
-        if bubble is not None and bubble.actions is not None:
+        if bubble is not None and bubble.action_bar is not None:
             allow(bubble.regenerate_button, waiting)
 
     # What the conversation does -----------------------------------------------------------

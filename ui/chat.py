@@ -50,7 +50,7 @@ class Chat(QObject):
         self._pending: PendingReply | None = None
         self._stop_wanted = False
         self._new_question = False
-        self._again: Callable[[], None] | None = None
+        self._again: Callable[[], object] | None = None
         self._pieces: deque[str] = deque()
         self._drain = QTimer(self, interval=_DRAIN_EVERY)
         self._drain.timeout.connect(self._hand_on)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
-from xeno.training.forecast import Forecast, forecast
 
 from ui.session import Session
+from xeno.training.forecast import Forecast, forecast
 from xeno.training.plan import TrainingPlan
 
 _DELAY = 200  # ms after the last change

@@ -48,10 +48,10 @@ class ImportDialog(QDialog):
         self.progress.hide()
         self.outcome = label("", "heading")
         self.outcome.hide()
-        self.rejected = QPlainTextEdit(readOnly=True)
-        self.rejected.setAccessibleName("Lines that were not imported")
-        self.rejected.setMinimumHeight(160)
-        self.rejected.hide()
+        self.left_out = QPlainTextEdit(readOnly=True)
+        self.left_out.setAccessibleName("Lines that were not imported")
+        self.left_out.setMinimumHeight(160)
+        self.left_out.hide()
         self.start = button("&Import", "primary", name="Start the import")
         self.close_button = button("&Close", name="Close this dialog")
         layout = QVBoxLayout(self)
@@ -63,7 +63,7 @@ class ImportDialog(QDialog):
         )
         layout.addWidget(label(explanation, "muted"))
         layout.addLayout(row(self.path, self.browse))
-        for part in (self.notice, self.progress, self.outcome, self.rejected):
+        for part in (self.notice, self.progress, self.outcome, self.left_out):
             layout.addWidget(part)
         layout.addLayout(row(None, self.close_button, self.start))
         self.path.textChanged.connect(lambda _: self._gate())
@@ -98,7 +98,7 @@ class ImportDialog(QDialog):
         self._gate()
         self.notice.hide()
         self.outcome.hide()
-        self.rejected.hide()
+        self.left_out.hide()
         self.progress.setRange(0, 0)
         self.progress.show()
         profile = self._session.profile
@@ -143,8 +143,8 @@ class ImportDialog(QDialog):
             lines = [f"Line {each.line}: {each.reason}" for each in report.rejected[:_LISTED]]
             if report.rejected_count > len(lines):
                 lines.append(f"… and {report.rejected_count - len(lines):,} more.")
-            self.rejected.setPlainText("\n".join(lines))
-            self.rejected.show()
+            self.left_out.setPlainText("\n".join(lines))
+            self.left_out.show()
         if report.imported:
             self.notice.inform(
                 f"{count(report.groups, 'conversation')}; the chosen reply is the longer one in "

@@ -56,10 +56,10 @@ class PerformanceTab(QWidget):
         self.table = Table("Measurements per version", "No replies yet. Chat a little first.")
         self.table.show_model(self.model)
         self.table.widths(16, 8, 10, 13, 8, 9)
-        self.metric = QComboBox()
-        self.metric.setAccessibleName("Metric in the plot")
+        self.metric_choice = QComboBox()
+        self.metric_choice.setAccessibleName("Metric in the plot")
         for title, name in METRICS.items():
-            self.metric.addItem(title, name)
+            self.metric_choice.addItem(title, name)
         self.plot = LinePlot(session, "Over time", times=True, dots=True)
         above = Card("By version")
         above.body.insertLayout(
@@ -67,9 +67,9 @@ class PerformanceTab(QWidget):
         )
         above.add(self.table, 1)
         below = Card()
-        title = label("&Metric", wrap=False)
-        title.setBuddy(self.metric)
-        below.add(row(title, self.metric, None))
+        heading = label("&Metric", wrap=False)
+        heading.setBuddy(self.metric_choice)
+        below.add(row(heading, self.metric_choice, None))
         below.add(self.plot, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(20, 18, 20, 20)
@@ -77,7 +77,7 @@ class PerformanceTab(QWidget):
         layout.addWidget(above, 1)
         layout.addWidget(below, 1)
         self.refresh.clicked.connect(self.reload)
-        self.metric.currentIndexChanged.connect(lambda _: self._draw())
+        self.metric_choice.currentIndexChanged.connect(lambda _: self._draw())
         session.replies_changed.connect(self._changed)
         session.versions_changed.connect(self._changed)
 
@@ -96,7 +96,7 @@ class PerformanceTab(QWidget):
         self._draw()
 
     def _draw(self) -> None:
-        metric, rows = str(self.metric.currentData()), list(self._rows)
+        metric, rows = str(self.metric_choice.currentData()), list(self._rows)
 
         def read() -> dict[str, list[tuple[float, float]]]:
             lines = {
@@ -105,7 +105,7 @@ class PerformanceTab(QWidget):
             return {name: points for name, points in lines.items() if points}
 
         self._session.do(read, self.plot.show_lines, owner=self, key="performance plot")
-        self.plot.title.setText(self.metric.currentText())
+        self.plot.title.setText(self.metric_choice.currentText())
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ class PersonalizationTab(Page):
         import_pairs: opens the import dialog.
     """
 
-    def __init__(self, session: Session, import_pairs: Callable[[], None]) -> None:
+    def __init__(self, session: Session, import_pairs: Callable[[], object]) -> None:
         super().__init__()
         self._session = session
         self._engine = PersonalizationEngine(session.profile.name, profile=session.profile)
@@ -150,7 +150,7 @@ class PersonalizationTab(Page):
         card.add(self.prompt)
         return card
 
-    def _pairs_card(self, import_pairs: Callable[[], None]) -> Card:
+    def _pairs_card(self, import_pairs: Callable[[], object]) -> Card:
         card = Card(
             "What was learned from you so far",
             "Each pair is a question with a reply you prefer and one you do not; training uses it.",

@@ -108,7 +108,7 @@ class Theme(QObject):
 
     def apply(self, mode: str = "system", text_size: str = "normal") -> None:
         """Take over the user's choice; an unknown name means the default."""
-        self.mode = mode if mode in MODES else "system"  # type: ignore[assignment]
+        self.mode = mode if mode in MODES else "system"
         self.text_size = text_size if text_size in TEXT_SIZES else "normal"
         self.colors = DARK if self._is_dark() else LIGHT
         points = TEXT_SIZES[self.text_size]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtCore import Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import (
     QComboBox,
     QGridLayout,
     QHBoxLayout,
+    QLineEdit,
     QMessageBox,
     QPlainTextEdit,
     QProgressBar,
@@ -41,6 +43,8 @@ STRENGTHS = {"Gentle": 0.3, "Balanced": 0.1, "Strong": 0.03}
 # These have a place of their own: the base picker, and the Privacy tab.
 ELSEWHERE = {"base", "private", "epsilon", "delta", "max_grad_norm"}
 ADVANCED = tuple(name for name in TrainingPlan.model_fields if name not in ELSEWHERE)
+_APART = 150  # ms: the first painting of a plot takes a while, so one after the other
+_PACE = 0.25  # seconds between two changes of the words beside the progress bar
 ENDINGS = {
     "completed": "The run is complete.",
     "stopped": "The run was stopped, and what it had learned is kept.",
@@ -61,7 +65,7 @@ class TrainingTab(QWidget):
     privacy_wanted = pyqtSignal()  # the user wants to see the Privacy tab
 
     def __init__(
-        self, session: Session, feed: ForecastFeed, import_pairs: Callable[[], None]
+        self, session: Session, feed: ForecastFeed, import_pairs: Callable[[], object]
     ) -> None:
         super().__init__()
         self._session = session
@@ -118,7 +122,11 @@ class TrainingTab(QWidget):
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Training progress")
         self.progress.setTextVisible(False)
-        self.pace = label("", "muted")
+        # Not a label: a label's new text lays the whole page out again, every step.
+        self.pace = QLineEdit(readOnly=True)
+        self.pace.setAccessibleName("Progress in words")
+        self.pace.setProperty("kind", "plain")
+        self._paced = 0.0
         session = self._session
         self.loss = LinePlot(session, "Loss", bottom="step")
         self.margin = LinePlot(session, "Reward margin", bottom="step", delay=80)
@@ -134,6 +142,7 @@ class TrainingTab(QWidget):
         plots.setSpacing(12)
         for column, plot in enumerate((self.loss, self.margin, self.accuracy)):
             plot.setFixedHeight(220)
+            plot.hide()
             plots.addWidget(plot, 0, column)
             plots.setColumnStretch(column, 1)
         self.log = QPlainTextEdit(readOnly=True)
@@ -324,6 +333,9 @@ class TrainingTab(QWidget):
     def _begun(self, event: RunStarted) -> None:
         self.progress.setRange(0, event.steps)
         self.progress.setValue(0)
+        for place, plot in enumerate((self.loss, self.margin, self.accuracy)):
+            plot.clear(end=event.steps)
+            QTimer.singleShot(_APART * place, plot.show)
         words = f"{count(event.pairs_training, 'pair')} to learn from"
         if event.pairs_heldout:
             words += f", {event.pairs_heldout:,} held out to measure"
@@ -338,6 +350,10 @@ class TrainingTab(QWidget):
         self.progress.setValue(event.step)
         self.loss.add_point("loss", event.step, event.loss)
         self.margin.add_point("margin", event.step, event.reward_margin)
+        now = time.monotonic()
+        if now - self._paced < _PACE and event.step < event.steps:
+            return
+        self._paced = now
         self.pace.setText(
             f"Step {event.step:,} of {event.steps:,}, {duration(event.eta_seconds)} left, "
             f"{event.pairs_per_second:.1f} pairs/s, {size(event.memory_bytes)} of memory."

@@ -108,7 +108,7 @@ def test_a_reply_can_be_stopped(chatting: MainWindow, qtbot: QtBot) -> None:
     chat = chatting.assistant.chat
     with qtbot.waitSignal(chat.replied, timeout=LONG):
         with qtbot.waitSignal(chat.grew, timeout=LONG):
-            _write(chatting, qtbot, "How can I sleep better?")
+            _write(chatting, qtbot, "How do I make good coffee?")
         chatting.activateWindow()
         qtbot.keyClick(chatting, Qt.Key.Key_Escape)
     assert "stopped" in _last(chatting).meta.text()
@@ -121,7 +121,7 @@ def test_a_killed_host_is_told_and_the_message_is_sent_again(
     assistant, host = chatting.assistant, chatting._session.host
     with qtbot.waitSignal(assistant.chat.failed, timeout=LONG):
         with qtbot.waitSignal(assistant.chat.grew, timeout=LONG):
-            _write(chatting, qtbot, "How can I sleep better?")
+            _write(chatting, qtbot, "How do I make good coffee?")
         assert host.pid is not None
         os.kill(host.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     assert assistant.notice.isVisible()

@@ -20,7 +20,7 @@ def _import(window: MainWindow, path: Path, qtbot: QtBot) -> str:
     qtbot.keyClicks(dialog.path, str(path))
     qtbot.keyClick(dialog.path, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: dialog.outcome.isVisible() or dialog.notice.isVisible())
-    told = f"{dialog.outcome.text()} {dialog.rejected.toPlainText()} {dialog.notice.what.text()}"
+    told = f"{dialog.outcome.text()} {dialog.left_out.toPlainText()} {dialog.notice.what.text()}"
     dialog.close()
     return told
 

@@ -45,6 +45,7 @@ from xeno.personalization.preferences import (
 # Shares of the stream. What is left after small talk and the unknown is about a topic.
 UNKNOWN_SHARE = 0.09
 SMALL_TALK_SHARE = 0.09
+GREETING_SHARE = 0.4  # of small talk
 SECOND_TURN_SHARE = 0.14
 WISH_SHARE = 0.03
 DEFAULT_SHARE = 0.20  # dialogues with the default preferences, beyond the even spread
@@ -257,9 +258,13 @@ class Composer:
         return _turn(_sloppy(asked, rng), _named(reply, rng))
 
     def _small_talk(self, preferences: Preferences, rng: random.Random) -> list[Message]:
-        said, replies = rng.choice(SMALL_TALK)
+        greeting = rng.random() < GREETING_SHARE
+        wordings, replies = SMALL_TALK[0] if greeting else rng.choice(SMALL_TALK)
+        said = rng.choice(wordings)
+        if rng.random() < 0.5:
+            said = said.lower().rstrip(".!?")
         reply = rng.choice(replies[preferences.communication_style])
-        return _turn(_sloppy(rng.choice(said), rng), _named(reply, rng))
+        return _turn(said, _named(reply, rng))
 
 
 def _named(reply: str, rng: random.Random) -> str:

@@ -86,7 +86,7 @@ class ReplyBubble(Bubble):
         self._theme = theme
         self.message: StoredMessage | None = None
         self.is_last = False
-        self.actions: QWidget | None = None
+        self.action_bar: QWidget | None = None
         self.thumbs: dict[bool, Tool] = {}
         self.stars: list[Tool] = []
         self.editor: CorrectionEditor | None = None
@@ -123,8 +123,8 @@ class ReplyBubble(Bubble):
         if last and self.message is not None:
             self._actions().show()
             self.regenerate_button.setVisible(last)
-        elif self.actions is not None:
-            self.actions.hide()
+        elif self.action_bar is not None:
+            self.action_bar.hide()
 
     def tell(self, text: str) -> None:
         """Say under the reply what became of the feedback."""
@@ -160,15 +160,15 @@ class ReplyBubble(Bubble):
 
     def leaveEvent(self, event: QEvent | None) -> None:  # noqa: N802
         super().leaveEvent(event)
-        if self.actions is not None and not self.is_last and self.editor is None:
-            self.actions.hide()
+        if self.action_bar is not None and not self.is_last and self.editor is None:
+            self.action_bar.hide()
 
     def _actions(self) -> QWidget:
-        if self.actions is None:
-            self.actions = self._build_actions()
-            self.column.insertWidget(2, self.actions)
+        if self.action_bar is None:
+            self.action_bar = self._build_actions()
+            self.column.insertWidget(2, self.action_bar)
             self._show_feedback()
-        return self.actions
+        return self.action_bar
 
     def _build_actions(self) -> QWidget:
         theme = self._theme

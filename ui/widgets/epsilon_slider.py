@@ -46,6 +46,7 @@ class EpsilonSlider(QWidget):
         layout.addLayout(ends)
         layout.addWidget(self.words)
         self.slider.valueChanged.connect(self._moved)
+        self._describe(self.epsilon())
 
     def epsilon(self) -> float:
         """The chosen epsilon, rounded to what is shown."""

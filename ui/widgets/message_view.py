@@ -15,8 +15,8 @@ from xeno.store.conversations import StoredMessage
 
 EXAMPLES = (
     "How do I bake bread at home?",
-    "How can I sleep better?",
-    "What is a database?",
+    "How do I choose a strong password?",
+    "How do I make good coffee?",
 )
 _FIRST_SHOWN = 16
 _STEP = 24

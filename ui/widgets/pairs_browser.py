@@ -39,7 +39,7 @@ class PairsBrowser(QWidget):
         )
         self.table.setMinimumHeight(230)
         self.table.show_model(self.model, stretch=0)
-        self.table.widths(16, 16, 16, 9, 6, 15, 4)
+        self.table.widths(12, 13, 13, 9, 6, 15, 4)
         self.reader = QTextBrowser()
         self.reader.setAccessibleName("The selected pair")
         self.reader.setMinimumHeight(150)

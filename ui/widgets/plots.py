@@ -11,12 +11,12 @@ from typing import Any
 
 from PyQt6 import sip
 from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtWidgets import QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
 
 from ui.session import Session
 from ui.widgets.basics import label
 
-_DRAW_EVERY = 250  # ms
+_DRAW_EVERY = 400  # ms
 _SHORTEST_SPAN = 300.0  # seconds on a time axis
 _DRAWN_POINTS = 600  # more are not seen, and cost the window time
 
@@ -52,6 +52,7 @@ class LinePlot(QWidget):
         self._theme = session.theme
         self._delay = delay
         self._asked = False
+        self._end = 0.0
         self._times = times
         self._dots = dots
         self._shares = shares
@@ -65,13 +66,15 @@ class LinePlot(QWidget):
         self.title = label(name, "muted", wrap=False)
         self._column.addWidget(self.title)
         self.setMinimumHeight(170)
-        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY)
+        # Each plot draws at another moment: together they would hold the window up.
+        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY + delay)
         self._soon.timeout.connect(self._draw)
         session.theme.changed.connect(self._recolour)
 
-    def clear(self) -> None:
-        """Take all lines away."""
+    def clear(self, end: float = 0.0) -> None:
+        """Take all lines away. With `end` the horizontal axis goes from 0 to it from now on."""
         self._lines.clear()
+        self._end = end
         self._refresh()
 
     def add_point(self, line: str, x: float, y: float) -> None:
@@ -89,10 +92,6 @@ class LinePlot(QWidget):
         return list(self._lines.get(line, []))
 
     def _refresh(self) -> None:
-        described = "; ".join(
-            f"{name}: {points[-1][1]:.3g}" for name, points in self._lines.items() if points
-        )
-        self.setAccessibleDescription(described)
         if self._plot is not None and not self._soon.isActive():
             self._soon.start()
 
@@ -125,6 +124,8 @@ class LinePlot(QWidget):
         plot.setMouseEnabled(x=False, y=False)
         plot.hideButtons()
         plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
+        for side in ("left", "bottom"):  # drawn again only when they change
+            plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         if self._shares:
             plot.setYRange(0.0, 1.0)
         if self._bottom:
@@ -146,6 +147,7 @@ class LinePlot(QWidget):
             axis.setTextPen(pyqtgraph.mkPen(self._theme.colors.muted))
             axis.setTickFont(self.font())
             axis.enableAutoSIPrefix(False)
+            axis.setStyle(maxTickLevel=0)
         self._plot.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
         for curve in self._curves.values():
             self._plot.removeItem(curve)
@@ -166,7 +168,12 @@ class LinePlot(QWidget):
             curve = self._curves.get(name) or self._curve(name, place)
             drawn = _thinned(points)
             curve.setData([x for x, _ in drawn], [y for _, y in drawn])
+        if self._end:
+            self._plot.setXRange(0.0, self._end)
         self._widen_short_times()
+        self.setAccessibleDescription(
+            "; ".join(f"{name}: {points[-1][1]:.3g}" for name, points in self._lines.items())
+        )
 
     def _widen_short_times(self) -> None:
         """A few seconds of measurements would make an axis that nobody can read."""

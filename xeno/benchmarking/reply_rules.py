@@ -96,8 +96,9 @@ CLOSERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 SHORT_CLOSER_WORDS = 5
 
 _LIST_MARKER = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+", re.MULTILINE)
-_BULLET = re.compile(r"^\s*[-*\u2022]\s+\S", re.MULTILINE)
-_NUMBER = re.compile(r"^\s*\d+[.)]\s+\S", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*[-*\u2022][ \t]+\S", re.MULTILINE)
+_NUMBER = re.compile(r"^[ \t]*\d+[.)][ \t]+\S", re.MULTILINE)
+_BULLET_LINE = re.compile(r"^[ \t]*[-*\u2022](.*)$", re.MULTILINE)
 _WORD = re.compile(r"[^\W_]+(?:['\u2019.,-][^\W_]+)*")
 
 
@@ -130,8 +131,14 @@ def format_of(text: str) -> str:
 
 
 def is_brief_bullets(text: str) -> bool:
-    """Whether `text` is a short bulleted list: at least two bullets, within the brief band."""
-    return format_of(text) == "bullet_points" and detail_of(text) == "brief"
+    """Whether `text` is a short bulleted list: at least two bullets, each of two words or more,
+    within the brief band."""
+    bullets = _BULLET_LINE.findall(text)
+    return (
+        format_of(text) == "bullet_points"
+        and detail_of(text) == "brief"
+        and all(word_count(bullet) >= 2 for bullet in bullets)
+    )
 
 
 def repeated_4grams(text: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output
+from xeno.models.starter import starter_folder
 
 
 def add(commands: Commands) -> None:
@@ -69,7 +70,7 @@ def run_asking(arguments: Namespace, output: Output) -> int | None:
 def run_starter(arguments: Namespace, output: Output) -> int | None:
     from xeno.benchmarking import starter
 
-    folder = getattr(arguments, "folder", None) or starter.FOLDER
+    folder = getattr(arguments, "folder", None) or starter_folder()
     result = starter.measure(folder, getattr(arguments, "prompts", 200))
     return _reported(result, starter.missed(result), starter.TARGETS, output)
 

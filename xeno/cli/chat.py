@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xeno.assistant import Assistant, Reply
 from xeno.cli.commands import Commands
@@ -12,9 +13,11 @@ from xeno.cli.output import Output
 from xeno.cli.session import interactive, text_from, unlocked
 from xeno.errors import ChildError, InvalidValueError, XenoError
 from xeno.events import Sampling
-from xeno.feedback.asking import Answer, Asking
 from xeno.store.profile import Profile
 from xeno.workers.host_client import HostClient
+
+if TYPE_CHECKING:
+    from xeno.feedback.asking import Answer, Asking
 
 HELP = """\
 /again   another reply to the last message
@@ -101,6 +104,8 @@ def _talk(
     output: Output,
 ) -> None:
     """Question and answer until the user leaves; Ctrl-C ends the reply, not the talk."""
+    from xeno.feedback.asking import Asking  # brings numpy
+
     asking = Asking(profile, host)
     ready = host.ready()
     output.say(f"{ready.name}: {ready.parameters / 1e6:.1f} million parameters. /help for more.")

@@ -14,10 +14,9 @@ from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import text_from, unlocked
 from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
-from xeno.feedback import doctor
 from xeno.feedback.difference import word_difference
 from xeno.feedback.editing import PERSONAL_DATA, Edit, PairEditor
-from xeno.store.pair_browsing import SORT_KEYS, ListedPair, PairBrowser, PairFilter
+from xeno.store.pair_browsing import FINDINGS, SORT_KEYS, ListedPair, PairBrowser, PairFilter
 from xeno.store.pairs import FeedbackType, Pair, Pairs
 from xeno.store.profile import Profile
 
@@ -67,7 +66,7 @@ def add(commands: Commands) -> None:
 def _filter_options(parser: ArgumentParser) -> None:
     parser.add_argument("--search", metavar="TEXT", default="", help="stands in one of the texts")
     parser.add_argument("--from", dest="kind", choices=get_args(FeedbackType), action="append")
-    parser.add_argument("--finding", metavar="KIND", help=f"any, {', '.join(doctor.KINDS)}")
+    parser.add_argument("--finding", metavar="KIND", help=f"any, {', '.join(FINDINGS)}")
     parser.add_argument("--min-score", type=float, metavar="S")
     parser.add_argument("--max-score", type=float, metavar="S")
     parser.add_argument("--since", type=_day, metavar="DATE", help="YYYY-MM-DD, that day included")
@@ -103,7 +102,7 @@ def show_list(arguments: Namespace, output: Output) -> int | None:
         offset, limit = getattr(arguments, "offset", 0), getattr(arguments, "limit", 20)
         found = listing.page(offset, limit)
         total, ready = browser.count(), browser.count(PairFilter(active=True))
-        unexamined = doctor.unexamined(profile.db)
+        unexamined = _unexamined(profile)
     output.table(
         ("id", "from", "score", "active", "question", "chosen", "found"),
         [
@@ -190,6 +189,8 @@ def show_difference(arguments: Namespace, output: Output) -> int | None:
 
 
 def examine(arguments: Namespace, output: Output) -> int | None:
+    from xeno.feedback import doctor  # brings numpy
+
     shown = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -238,8 +239,10 @@ def weigh(arguments: Namespace, output: Output) -> int | None:
 
 
 def redact(arguments: Namespace, output: Output) -> int | None:
+    from xeno.feedback.doctor import REGION_SETTING
+
     with unlocked(arguments) as profile:
-        region = profile.setting(doctor.REGION_SETTING)
+        region = profile.setting(REGION_SETTING)
         done = PairEditor(profile.db).redact(_ids(profile, arguments), region)
     output.say(f"{len(done.redacted)} pairs redacted; {len(done.clean)} held nothing to redact.")
     for pair_id in done.off:
@@ -331,6 +334,12 @@ def show_history(arguments: Namespace, output: Output) -> int | None:
     return 0
 
 
+def _unexamined(profile: Profile) -> int:
+    from xeno.feedback import doctor
+
+    return doctor.unexamined(profile.db)
+
+
 def _ids(profile: Profile, arguments: Namespace) -> list[str]:
     """The pairs that a command is about: named, with a finding, or all."""
     browser = PairBrowser(profile.db)
@@ -344,9 +353,9 @@ def _ids(profile: Profile, arguments: Namespace) -> list[str]:
 
 
 def _known_finding(kind: str | None) -> str | None:
-    if kind not in (None, "any", *doctor.KINDS):
+    if kind not in (None, "any", *FINDINGS):
         raise InvalidValueError(
-            f"There is no finding {kind!r}.", "", f"Use any, {', '.join(doctor.KINDS)}."
+            f"There is no finding {kind!r}.", "", f"Use any, {', '.join(FINDINGS)}."
         )
     return kind
 

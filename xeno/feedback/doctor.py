@@ -23,7 +23,7 @@ from xeno.feedback.language import asks_for_another_language, language_of, name_
 from xeno.feedback.length_bias import LengthBias, length_bias
 from xeno.feedback.quality import assess
 from xeno.store.database import Database
-from xeno.store.pair_browsing import Finding, PairBrowser
+from xeno.store.pair_browsing import FINDINGS, Finding, PairBrowser
 from xeno.store.pairs import Pair, pair_from
 from xeno.store.profile import Profile
 
@@ -33,20 +33,6 @@ REGION_SETTING = "pairs.region"
 LONGEST_REPLY = 12_000  # characters; few models here can learn from more at once
 LONGEST_PROMPT = 24_000
 
-# What is said of a pair alone, and what of a pair beside the others.
-KINDS = {
-    "alike": "chosen and rejected are (almost) the same",
-    "no_words": "the chosen reply has no words",
-    "repetitive": "a reply repeats itself",
-    "lengths": "the replies' lengths are far apart",
-    "prompt": "the prompt has no words, or the chosen reply repeats it",
-    "too_long": "longer than can be learned from at once",
-    "language": "chosen is in another language than the prompt",
-    "secret": "a password, key or token",
-    "personal_data": "an address, a number of a person",
-    "near_duplicate": "almost the same as another pair",
-    "contradiction": "the opposite of another pair",
-}
 _BETWEEN = ("near_duplicate", "contradiction")
 _COST = {
     "too_long": 0.2,
@@ -92,7 +78,7 @@ class SetReport:
         if self.length is not None:
             lines.append(self.length.teaches)
         for kind, count in sorted(self.findings.items(), key=lambda item: -item[1]):
-            lines.append(f"{count} with '{kind}': {KINDS.get(kind, kind)}.")
+            lines.append(f"{count} with '{kind}': {FINDINGS.get(kind, kind)}.")
         if not self.findings:
             lines.append("Nothing was found that would spoil what they teach.")
         return tuple(lines)

@@ -10,8 +10,9 @@ DEFAULT_DELTA = 1e-5
 DEFAULT_LIFETIME_EPSILON = 16.0
 """What all private runs of a profile together may spend, at `DEFAULT_DELTA`."""
 
-LEAST_EPSILON = 0.1
-"""Below this a run learns nothing: so little budget left is treated as none."""
+LEAST_SHARE = 0.25
+"""A run that the budget grants less than this share of the epsilon it asks for is refused: it
+would spend what is left on a version that learned next to nothing."""
 
 Strength = Literal["strong", "moderate", "weak"]
 

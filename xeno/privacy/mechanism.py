@@ -86,7 +86,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
             parameter.grad_sample = per_unit
         for parameter in self.params:
             parameter.grad_sample[~finite] = 0.0
-        norms: torch.Tensor = torch.stack([p.grad_sample.flatten(1).norm(dim=1) for p in self.params]
+        norms: torch.Tensor = torch.stack(
+            [p.grad_sample.flatten(1).norm(dim=1) for p in self.params]
         ).norm(dim=0)
         self.clip_and_accumulate()
         self._forget_rows()

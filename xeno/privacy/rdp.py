@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_ORDERS = (*range(2, 65), 72, 80, 96, 128, 192, 256, 384, 512)
+_ORDERS = (*range(2, 25), *range(26, 65, 3), 80, 96, 128, 192, 256, 384, 512)
 MAX_EPSILON = 700.0
 MAX_NOISE_MULTIPLIER = 1e5
 
@@ -52,7 +52,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
         return 0.0
     if excess(MAX_EPSILON) > 0:
         return math.inf
-    return _bisect(lambda epsilon: excess(epsilon) <= 0, 0.0, MAX_EPSILON)
+    return _bisect(lambda epsilon: excess(epsilon) <= 0, 0.0, MAX_EPSILON, 60)
 
 
 def rdp_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
@@ -96,9 +96,9 @@ def noise_multiplier(
     return math.exp(_bisect(lambda x: fits(math.exp(x)), math.log(0.05), math.log(1e5)))
 
 
-def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
+def _bisect(holds: Callable[[float], bool], low: float, high: float, halvings: int = 30) -> float:
     """The least value for which `holds`, from above, where it holds at `high`."""
-    for _ in range(50):
+    for _ in range(halvings):
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
@@ -115,12 +115,14 @@ def _rdp(sample_rate: float, sigma: float, order: int) -> float:
         return order / (2 * sigma**2)
     log_q, log_not_q = math.log(sample_rate), math.log1p(-sample_rate)
     terms = [
-        _log_binomial(order, i) + i * log_q + (order - i) * log_not_q + (i * i - i) / (2 * sigma**2)
-        for i in range(order + 1)
+        log_binomial + i * log_q + (order - i) * log_not_q + (i * i - i) / (2 * sigma**2)
+        for i, log_binomial in enumerate(_log_binomials(order))
     ]
     top = max(terms)
     return (top + math.log(sum(math.exp(term - top) for term in terms))) / (order - 1)
 
 
-def _log_binomial(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+@lru_cache(maxsize=len(_ORDERS))
+def _log_binomials(n: int) -> tuple[float, ...]:
+    top = math.lgamma(n + 1)
+    return tuple(top - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1))

@@ -20,6 +20,20 @@ from xeno.store.pairs import FeedbackType, Pair, pair_from
 SortKey = Literal["created", "score", "weight", "kind", "length"]
 SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 
+# What can be found in a pair: by its own texts, the last two beside the other pairs.
+FINDINGS = {
+    "alike": "chosen and rejected are (almost) the same",
+    "no_words": "the chosen reply has no words",
+    "repetitive": "a reply repeats itself",
+    "lengths": "the replies' lengths are far apart",
+    "prompt": "the prompt has no words, or the chosen reply repeats it",
+    "too_long": "longer than can be learned from at once",
+    "language": "chosen is in another language than the prompt",
+    "secret": "a password, key or token",
+    "personal_data": "an address, a number of a person",
+    "near_duplicate": "almost the same as another pair",
+    "contradiction": "the opposite of another pair",
+}
 _SCORE = "coalesce(c.score, p.quality)"
 _ORDER: dict[SortKey, str] = {
     "created": "p.created",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from xeno.models.base import inspect_base
 from xeno.privacy import rdp
-from xeno.privacy.budget import LEAST_EPSILON, strength
+from xeno.privacy.budget import LEAST_SHARE, strength
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.rdp import Mechanism
 from xeno.training.dataset import split, training_pairs
@@ -78,13 +78,13 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     run: _Private | None = None
     if plan.private and training:
         run = _private(plan, recipe, ledger.history(), budget, budget_delta)
-        if run is None:
+        if run is None or run.epsilon < LEAST_SHARE * plan.epsilon:
+            left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
             blockers.append(
-                f"The privacy budget is spent: {spent:.2f} of {budget:g}. Raise it, or train "
-                "without differential privacy."
+                f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
+                "Ask for a smaller epsilon, raise the budget, or train without privacy."
             )
-        else:
-            warnings += run.warnings
+        warnings += run.warnings if run else ()
     return Forecast(
         pairs=len(pairs),
         pairs_training=len(training),
@@ -120,17 +120,18 @@ def _private(
     budget: float,
     budget_delta: float,
 ) -> _Private | None:
-    """The private run's numbers; None where the budget leaves nothing to learn with."""
+    """The private run's numbers; None where the budget leaves nothing."""
     rate, steps = recipe.sample_rate, recipe.steps
     alone = rdp.noise_multiplier(max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, rate, steps)
-    within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
+    run = Mechanism(sample_rate=rate, noise_multiplier=alone, steps=steps)
+    within = alone
+    if rdp.epsilon([*history, run], budget_delta) > budget - PROOF_MARGIN:
+        within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
     sigma = max(alone, within)
     if not math.isfinite(sigma):
         return None
     run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
     cost = min(plan.epsilon, rdp.epsilon([run], plan.delta) + PROOF_MARGIN)
-    if cost < min(LEAST_EPSILON, plan.epsilon):
-        return None
     warnings = []
     if within > alone * 1.01:
         warnings.append(

@@ -197,10 +197,11 @@ class Loop:
         return result.loss, result.margin, mean_logps(logps, batch)
 
     def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; constant in private runs, which are too short for either."""
+        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
+        the last ones average the noise out."""
         peak, steps = self._recipe.learning_rate, self._recipe.steps
         if self._plan.private:
-            return peak
+            return peak * (1 - taken / steps)
         warm_up = max(1, round(_WARM_UP * steps))
         if taken < warm_up:
             return peak * (taken + 1) / warm_up

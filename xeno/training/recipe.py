@@ -19,7 +19,7 @@ FULL_BATCH_PAIRS = 500
 """Below this number of pairs a private run uses all of them in every step."""
 SAMPLED_BATCH = 400
 """Expected pairs per step of a private run with more."""
-PRIVATE_STEPS = 20
+PRIVATE_STEPS = 15
 PLAIN_STEPS = 60
 """Steps of a run without privacy over few pairs; many pairs are seen at least twice."""
 
@@ -71,7 +71,7 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
         rate = 1.0 if pairs < FULL_BATCH_PAIRS else SAMPLED_BATCH / pairs
         batch = max(1.0, rate * pairs)
         steps = PRIVATE_STEPS if plan.epochs is None else math.ceil(plan.epochs / rate)
-        learning_rate, sft_weight = 1.0, 1.0
+        learning_rate, sft_weight = 0.7, 1.0
     else:
         rate, batch = 1.0, float(min(plan.batch_size, max(1, pairs)))
         per_epoch = math.ceil(max(1, pairs) / batch)

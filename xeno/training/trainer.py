@@ -26,7 +26,7 @@ from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
-from xeno.privacy.budget import LEAST_EPSILON
+from xeno.privacy.budget import LEAST_SHARE
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
@@ -214,17 +214,17 @@ class _Training:
         ledger.verify()
         rate, steps = recipe.sample_rate, recipe.steps
         budget, budget_delta = ledger.budget()
-        within = calibrate(budget, budget_delta, rate, steps, ledger.history())
-        sigma = max(calibrate(plan.epsilon, plan.delta, rate, steps), within)
-        if sigma < float("inf"):
-            run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-            # Less than this is left only where the user did not ask for so little.
-            if proved_epsilon([run], plan.delta) >= 0.9 * min(plan.epsilon, LEAST_EPSILON):
-                return sigma
+        sigma = calibrate(plan.epsilon, plan.delta, rate, steps)
+        if _proved(rate, sigma, steps, budget_delta, ledger) > budget:
+            sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
+        granted = _proved(rate, sigma, steps, plan.delta)
+        if granted >= LEAST_SHARE * plan.epsilon:
+            return sigma
         raise BudgetError(
-            "The privacy budget does not allow another private run.",
-            f"Epsilon {ledger.spent():.2f} of {budget:g} is spent.",
-            "Raise the budget if you accept less privacy, or train without it.",
+            "The privacy budget does not allow this run.",
+            f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
+            f"for a run that asks for {plan.epsilon:g}.",
+            "Ask for a smaller epsilon, raise the budget, or train without privacy.",
         )
 
     def _release(
@@ -276,6 +276,16 @@ class _Training:
             created=time.time(),
         )
         return Registry(self.profile).release(tensors, manifest)
+
+
+def _proved(
+    rate: float, sigma: float, steps: int, delta: float, ledger: PrivacyLedger | None = None
+) -> float:
+    """The epsilon of a run, together with what `ledger` holds; 0 of one with infinite noise."""
+    if sigma == float("inf"):
+        return 0.0
+    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+    return proved_epsilon([*(ledger.history() if ledger else ()), run], delta)
 
 
 def threads(plan: TrainingPlan) -> int:
