@@ -44,6 +44,7 @@ from xeno.store.runs import Run, Runs
 
 SHORTCUTS = (
     ("Ctrl+1 … Ctrl+5", "Personalization, Training, Performance, Versions, Privacy"),
+    ("Ctrl+Page Up, Ctrl+Page Down", "The page before, the next one, in Personalization"),
     ("Ctrl+L", "Write a message to the assistant"),
     ("Enter, Shift+Enter", "Send the message, begin a line"),
     ("Esc", "Stop the reply"),

@@ -11,8 +11,23 @@ from PyQt6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
 from ui.main_window import MainWindow
+from ui.pages.pairs_page import PairsPage
+from ui.pages.preferences_page import PreferencesPage
+from ui.widgets.pairs_browser import PairsBrowser
 from xeno.personalization.engine import PersonalizationEngine
 from xeno.store.pairs import Pairs
+
+
+def _preferences(window: MainWindow) -> PreferencesPage:
+    page = window.personalization.open("Preferences")
+    assert isinstance(page, PreferencesPage)
+    return page
+
+
+def _pairs(window: MainWindow) -> PairsBrowser:
+    page = window.personalization.open("Pairs")
+    assert isinstance(page, PairsPage)
+    return page.pairs
 
 
 def _import(window: MainWindow, path: Path, qtbot: QtBot) -> str:
@@ -28,7 +43,7 @@ def _import(window: MainWindow, path: Path, qtbot: QtBot) -> str:
 def test_a_preference_is_kept_at_once_and_shown_in_the_prompt(
     window: MainWindow, qtbot: QtBot
 ) -> None:
-    tab, profile = window.personalization, window._session.profile
+    tab, profile = _preferences(window), window._session.profile
     combo = tab.choices["response_format"]
     qtbot.waitUntil(lambda: bool(tab.prompt.text()))
     combo.setFocus()
@@ -41,7 +56,7 @@ def test_a_preference_is_kept_at_once_and_shown_in_the_prompt(
 
 
 def test_expertise_is_added_and_removed(window: MainWindow, qtbot: QtBot) -> None:
-    tab, profile = window.personalization, window._session.profile
+    tab, profile = _preferences(window), window._session.profile
     engine = PersonalizationEngine("default", profile=profile)
     assert not tab.add_topic.isEnabled()
     qtbot.keyClicks(tab.topic, "Python")
@@ -54,7 +69,7 @@ def test_expertise_is_added_and_removed(window: MainWindow, qtbot: QtBot) -> Non
 
 
 def test_a_topic_that_cannot_be_one_is_refused_in_place(window: MainWindow, qtbot: QtBot) -> None:
-    tab = window.personalization
+    tab = _preferences(window)
     qtbot.keyClicks(tab.topic, "?!")
     qtbot.keyClick(tab.topic, Qt.Key.Key_Return)
     assert tab.notice.isVisible()
@@ -65,9 +80,9 @@ def test_imported_pairs_appear_and_can_be_found(
     window: MainWindow, qtbot: QtBot, pairs_file: Callable[[int], Path]
 ) -> None:
     assert _import(window, pairs_file(30), qtbot).startswith("30 pairs imported.")
-    model = window.personalization.pairs.model
+    model = _pairs(window).model
     qtbot.waitUntil(lambda: len(model.pairs) == 30)
-    qtbot.keyClicks(window.personalization.pairs.search, "sleep")
+    qtbot.keyClicks(_pairs(window).search, "sleep")
     qtbot.waitUntil(lambda: 0 < len(model.pairs) < 30)
     assert all("sleep" in pair.prompt[-1].content for pair in model.pairs)
 
@@ -97,7 +112,7 @@ def test_a_pair_is_left_out_used_again_and_deleted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _import(window, pairs_file(3), qtbot)
-    browser, store = window.personalization.pairs, Pairs(window._session.profile.db)
+    browser, store = _pairs(window), Pairs(window._session.profile.db)
     qtbot.waitUntil(lambda: len(browser.model.pairs) == 3)
     assert not browser.use.isEnabled()
     browser.select(0)
@@ -119,7 +134,7 @@ def test_many_pairs_are_read_page_by_page(window: MainWindow, qtbot: QtBot, tmp_
     line = '{{"prompt": "Question {0}?", "chosen": "Yes, {0}.", "rejected": "No, {0}."}}\n'
     path.write_text("".join(line.format(i) for i in range(450)), encoding="utf-8")
     _import(window, path, qtbot)
-    browser = window.personalization.pairs
+    browser = _pairs(window)
     qtbot.waitUntil(lambda: len(browser.model.pairs) == 200)
     browser.table.scrollToBottom()
     qtbot.waitUntil(lambda: len(browser.model.pairs) == 400)
