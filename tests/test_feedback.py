@@ -9,6 +9,7 @@ from xeno.events import ChatMessage
 from xeno.feedback.quality import assess
 from xeno.feedback.recorder import FeedbackRecorder
 from xeno.store.conversations import Conversations, StoredMessage
+from xeno.store.examples import Examples
 from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile
 
@@ -104,6 +105,21 @@ def test_the_last_thumb_and_the_last_rating_count(
         ("thumb", -1),
         ("rating", 5),
     ]
+
+
+def test_a_thumb_alone_is_an_unpaired_example_until_a_correction_says_more(
+    profile: Profile, talk: list[StoredMessage]
+) -> None:
+    recorder, examples = FeedbackRecorder(profile), Examples(profile.db)
+    recorder.thumb(talk[-1].id, up=True)
+    recorder.thumb(talk[-1].id, up=False)
+    (example,) = examples.all("unpaired")
+    assert (example.label, example.reply) == ("bad", talk[-1].content)
+    assert example.prompt == recorder.prompt_of(talk[-1].id)
+    recorder.correct(talk[-1].id, "Mint, if you like it fresh.")
+    assert examples.all("unpaired") == []
+    recorder.thumb(talk[-1].id, up=False)
+    assert examples.all("unpaired") == []
 
 
 @pytest.mark.parametrize("stars", [0, 6, 2.5, True, "5"])

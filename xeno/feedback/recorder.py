@@ -1,6 +1,7 @@
 """From feedback on a reply to preference pairs (feature P7). Nobody annotates.
 
-A correction prefers the edited text to the reply. A choice prefers one reply to another.
+A correction prefers the edited text to the reply. A choice prefers one reply to another. A
+thumb alone makes the reply an unpaired example, until a correction or a choice says more.
 The prompt of a pair is what was sent for the reply: its system prompt and the turns before it.
 Each is also told to the learner, which learns from it if the user has agreed.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from xeno.errors import InvalidValueError
@@ -18,6 +19,7 @@ from xeno.feedback.quality import assess
 from xeno.personalization.learning import Learner
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.database import Connection
+from xeno.store.examples import BAD, GOOD, Examples, new_example
 from xeno.store.pairs import FeedbackType, Pair, Pairs, new_pair
 from xeno.store.profile import Profile
 
@@ -42,6 +44,7 @@ class FeedbackRecorder:
         self._profile = profile
         self._conversations = Conversations(profile.db)
         self._pairs = Pairs(profile.db)
+        self._examples = Examples(profile.db)
         self._learner = Learner(profile)
 
     def correct(self, message_id: str, text: str) -> Pair:
@@ -60,6 +63,7 @@ class FeedbackRecorder:
                 if earlier.pair_id and earlier.pair_id != pair.id:
                     self._pairs.set_active(earlier.pair_id, False)
             self._replace(connection, message_id, "correction", None, pair.id)
+            self._examples.delete(message_id)
             self._learner.correction(reply, pair.chosen, pair.id)
         return pair
 
@@ -84,6 +88,8 @@ class FeedbackRecorder:
             self._conversations.supersede(rejected.id)
             self._replace(connection, chosen.id, "choice", 1, pair.id)
             self._replace(connection, rejected.id, "choice", -1, pair.id)
+            self._examples.delete(chosen.id)
+            self._examples.delete(rejected.id)
             self._learner.choice(chosen, rejected, pair.id)
         return pair
 
@@ -97,7 +103,9 @@ class FeedbackRecorder:
         """
         reply = self._reply(message_id)
         with self._profile.db.transaction():
-            return self._store(reply, chosen, rejected, "choice")
+            pair = self._store(reply, chosen, rejected, "choice")
+            self._learner.preference(reply, pair.chosen, pair.rejected, pair.id)
+        return pair
 
     def prompt_of(self, message_id: str) -> tuple[ChatMessage, ...]:
         """What was sent for the reply `message_id`: its system prompt and the turns before it."""
@@ -108,6 +116,13 @@ class FeedbackRecorder:
         reply = self._reply(message_id)
         with self._profile.db.transaction() as connection:
             self._replace(connection, message_id, "thumb", 1 if up else -1, None)
+            self._examples.delete(message_id)
+            if not any(found.pair_id for found in self.feedback_of(message_id)):
+                label = GOOD if up else BAD
+                example = new_example(
+                    "unpaired", self._prompt(reply), reply.content, label, source="thumb"
+                )
+                self._examples.add(replace(example, id=message_id))
             self._learner.thumb(reply, up)
 
     def rate(self, message_id: str, stars: int) -> None:
