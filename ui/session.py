@@ -19,6 +19,7 @@ from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
 from xeno.workers.host_client import BASE_SETTING, HostClient, base_folder
+from xeno.workers.intents_client import IntentsClient
 
 PLAN = "plan."  # the settings that hold the fields of the next run's plan
 _WINDOW_SETTINGS = ("ui.theme", "ui.text_size", "ui.geometry", "ui.layout", BASE_SETTING)
@@ -58,6 +59,7 @@ class Session(QObject):
         self.tasks = Tasks(self)
         self.host = HostClient(profile)
         self.assistant = Assistant(profile, self.host)
+        self.intents = IntentsClient(profile)
         self.host_ready: HostReady | None = None
 
     # Settings -----------------------------------------------------------------------------
@@ -143,7 +145,8 @@ class Session(QObject):
         self.tasks.run(work, done, failed, owner=owner, key=key)
 
     def close(self) -> None:
-        """End the model host, finish the writes, close the profile. Blocks; at the very end."""
+        """End the children, finish the writes, close the profile. Blocks; at the very end."""
         self.host.close()
+        self.intents.close()
         self.tasks.close()
         self.profile.close()

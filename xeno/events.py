@@ -101,6 +101,21 @@ class Score(Message):
     version: str = "active"
 
 
+class TrainIntents(Message):
+    """Learn the intents of all examples of the profile."""
+
+    type: Literal["train_intents"] = "train_intents"
+    request: str
+
+
+class PredictIntent(Message):
+    """Say what `text` means, and what it would be answered with."""
+
+    type: Literal["predict_intent"] = "predict_intent"
+    request: str
+    text: str
+
+
 class Quit(Message):
     """End the child in an orderly way."""
 
@@ -108,7 +123,16 @@ class Quit(Message):
 
 
 Command = Annotated[
-    OpenProfile | Train | StopTraining | LoadBase | Generate | StopReply | Score | Quit,
+    OpenProfile
+    | Train
+    | StopTraining
+    | LoadBase
+    | Generate
+    | StopReply
+    | Score
+    | TrainIntents
+    | PredictIntent
+    | Quit,
     Field(discriminator="type"),
 ]
 
@@ -249,6 +273,25 @@ class Scored(Message):
     version: str | None
 
 
+class IntentsTrained(Message):
+    """What `CustomModelTrainer.train_intent_classifier` returned."""
+
+    type: Literal["intents_trained"] = "intents_trained"
+    request: str
+    result: dict[str, bool | int | float | str | None]
+
+
+class IntentPredicted(Message):
+    """An intent with its confidence (0 to 1), the best guesses, and the reply to it, if any."""
+
+    type: Literal["intent_predicted"] = "intent_predicted"
+    request: str
+    intent: str
+    confidence: float
+    ranked: tuple[tuple[str, float], ...]
+    reply: str | None = None
+
+
 Event = Annotated[
     Failure
     | LogLine
@@ -259,7 +302,9 @@ Event = Annotated[
     | HostReady
     | ReplyDelta
     | ReplyFinished
-    | Scored,
+    | Scored
+    | IntentsTrained
+    | IntentPredicted,
     Field(discriminator="type"),
 ]
 

@@ -18,7 +18,17 @@ from ui.passphrase_dialog import PassphraseDialog
 from ui.single_instance import SingleInstance
 from xeno.paths import Home
 
-HEAVY = ("torch", "transformers", "peft", "trl", "opacus", "bitsandbytes", "flwr")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "opacus",
+    "bitsandbytes",
+    "flwr",
+    "sklearn",
+    "scipy",
+)
 
 
 def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

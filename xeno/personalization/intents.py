@@ -12,7 +12,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,17 @@ class CustomModelTrainer:
         user_id: the profile's name, where `profile` is not given.
         profile: an open profile. Without it the trainer opens the profile itself, in the
             default home, and `close` closes it.
+        learn_again: called when it is time to learn again, in place of doing so on a thread of
+            this process: for a program that must stay responsive meanwhile.
     """
 
-    def __init__(self, user_id: str = "default", *, profile: Profile | None = None) -> None:
+    def __init__(
+        self,
+        user_id: str = "default",
+        *,
+        profile: Profile | None = None,
+        learn_again: Callable[[], object] | None = None,
+    ) -> None:
         self._owned = profile is None
         self._profile = profile or open_profile(Home.at(), user_id)
         self._db = self._profile.db
@@ -72,6 +80,7 @@ class CustomModelTrainer:
         self._model: tuple[object, IntentModel] | None = None
         self._encoder: SentenceEncoder | None = None
         self._learning: threading.Thread | None = None
+        self._elsewhere = learn_again
 
     # Examples ---------------------------------------------------------------------------
 
@@ -257,6 +266,9 @@ class CustomModelTrainer:
                 return False
             if not (self.automatic and self.due):
                 return False
+            if self._elsewhere is not None:
+                self._elsewhere()
+                return True
             self._learning = threading.Thread(target=self._learn_again, name="xeno-intents")
             self._learning.start()
             return True
@@ -316,21 +328,25 @@ class CustomModelTrainer:
                 (_intent(intent), template.strip()),
             )
 
+    def written_templates(self, intent: str) -> list[str]:
+        """The replies that the user wrote for `intent`, the newest first."""
+        rows = self._db.read(
+            "SELECT template FROM intent_templates WHERE intent = ? ORDER BY created DESC, id DESC",
+            (_intent(intent),),
+        )
+        return [row["template"] for row in rows]
+
     def response_templates(self, intent: str) -> list[str]:
         """The replies for `intent`, best first: those the user wrote, the newest before, then
         what examples of the intent were answered with, if it was not rated below 4."""
-        written = self._db.read(
-            "SELECT template AS text FROM intent_templates WHERE intent = ? "
-            "ORDER BY created DESC, id DESC",
-            (_intent(intent),),
-        )
         given = self._db.read(
             "SELECT output AS text FROM intent_examples WHERE intent = ? AND output != '' "
             "AND coalesce(rating, 4) >= 4 GROUP BY output "
             "ORDER BY max(coalesce(rating, 4)) DESC, max(created) DESC",
             (_intent(intent),),
         )
-        return list(dict.fromkeys(row["text"] for row in [*written, *given]))
+        replies = [*self.written_templates(intent), *(row["text"] for row in given)]
+        return list(dict.fromkeys(replies))
 
     def response_for(self, text: str, slots: Mapping[str, str] | None = None) -> str | None:
         """The best reply for what `text` means whose slots are all given; None without one."""
