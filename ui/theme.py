@@ -41,6 +41,7 @@ class Colors:
     on_accent: str
     user_bubble: str
     good: str
+    good_soft: str
     warning: str
     warning_soft: str
     bad: str
@@ -61,6 +62,7 @@ LIGHT = Colors(
     on_accent="#ffffff",
     user_bubble="#dfe5fa",
     good="#1c7a4b",
+    good_soft="#def3e6",
     warning="#8a5a00",
     warning_soft="#fdf3dc",
     bad="#b3261e",
@@ -80,6 +82,7 @@ DARK = Colors(
     on_accent="#10131c",
     user_bubble="#2c3557",
     good="#67c796",
+    good_soft="#1f3d2e",
     warning="#e6b85c",
     warning_soft="#3a3120",
     bad="#f28b82",
