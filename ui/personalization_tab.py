@@ -10,6 +10,8 @@ from PyQt6.QtGui import QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from ui.pages.data_page import DataPage
+from ui.pages.learned_page import LearnedPage
+from ui.pages.memory_page import MemoryPage
 from ui.pages.pairs_page import PairsPage
 from ui.pages.preferences_page import PreferencesPage
 from ui.session import Session
@@ -36,6 +38,8 @@ class PersonalizationTab(QWidget):
         super().__init__()
         self._makers: dict[str, Callable[[], QWidget]] = {
             "Preferences": lambda: PreferencesPage(session),
+            "Learned": lambda: LearnedPage(session),
+            "Memory": lambda: MemoryPage(session),
             "Pairs": lambda: PairsPage(session, import_pairs),
             "Data": lambda: DataPage(session, import_pairs),
         }
