@@ -29,13 +29,12 @@ from xeno.benchmarking.scripted_users import (
     Taste,
     all_tastes,
 )
-from xeno.feedback.asking import blank_model
+from xeno.feedback.asking import CANDIDATES, blank_model
 from xeno.feedback.reply_features import features
 
 TARGET = 0.60
 QUESTIONS = 40
 POOL = 50  # questions of the user's
-CANDIDATES = 4  # replies to each
 HELD_OUT = 120
 _NOISE = 0.15  # of the difference in displeasure, standard deviation
 _RESAMPLES = 1000
@@ -52,6 +51,7 @@ class AskingResult:
             above what random asking ends with.
         share: questions_asking / questions_random; `low` to `high` is its 95 % bootstrap
             interval over users.
+        shares: the same share for other numbers of random questions: (questions, share).
         random_curve, asking_curve: mean held-out accuracy after 0, 1, 2, ... questions.
     """
 
@@ -63,6 +63,7 @@ class AskingResult:
     high: float
     accuracy_random: float
     accuracy_asking: float
+    shares: tuple[tuple[int, float], ...]
     random_curve: tuple[float, ...]
     asking_curve: tuple[float, ...]
 
@@ -96,6 +97,10 @@ def measure(
         high=float(np.quantile(shares, 0.975)),
         accuracy_random=float(mean_random[-1]),
         accuracy_asking=float(mean_asking[-1]),
+        shares=tuple(
+            (number, _needed(mean_random[: number + 1], mean_asking) / number)
+            for number in range(10, QUESTIONS + 1, 10)
+        ),
         random_curve=tuple(float(value) for value in mean_random),
         asking_curve=tuple(float(value) for value in mean_asking),
     )

@@ -41,7 +41,7 @@ ON_SETTING = "asking.on"
 EVERY_SETTING = "asking.every"
 EVERY = 6  # replies between two questions
 _RAREST = 16  # times as rare, after dismissals
-CANDIDATES = 4  # replies to a question, the one in the chat among them
+CANDIDATES = 6  # replies to a question, the one in the chat among them
 _POOL = 50  # questions whose replies can still be compared
 _LEARNED_FROM = 500  # of the latest corrections and choices
 _WARM = Sampling(max_tokens=256, temperature=0.9, top_p=0.95)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.float64]
 
-LAYOUT = 14
+_LENGTHS = (8, 16, 32, 64, 128, 256)  # words: someone may like neither short nor long
+LAYOUT = 14 + len(_LENGTHS)
 WORDS = 192  # bins for words anywhere
 _EDGES = 96  # bins for how a reply begins and how it ends
 DIMENSION = LAYOUT + WORDS + _EDGES
@@ -54,11 +55,18 @@ def features(text: str) -> Features:
         min(1.0, math.log1p(text.count("(") + text.count("[")) / 2),
         float("```" in text),
         float(text[:1].islower()),
+        *_near(count),
     )
     _count(values, words, "w", LAYOUT, WORDS, _WORD_WEIGHT / math.sqrt(count / 20))
     edges = [*_grams(words[:_EDGE], "<"), *_grams(words[-_EDGE:], ">")]
     _count(values, edges, "e", LAYOUT + WORDS, _EDGES, _EDGE_WEIGHT / 2)
     return values
+
+
+def _near(count: int) -> list[float]:
+    """How near the number of words is to each of `_LENGTHS`: 1 there, 0 at the next ones."""
+    place = math.log2(min(max(count, _LENGTHS[0]), _LENGTHS[-1]))
+    return [max(0.0, 1 - abs(place - math.log2(length))) for length in _LENGTHS]
 
 
 def _grams(words: list[str], mark: str) -> list[str]:

@@ -144,6 +144,7 @@ CREATE TABLE pair_checks (                    -- what the doctor found when it l
     score       REAL NOT NULL CHECK (score BETWEEN 0 AND 1),
     examined    REAL NOT NULL
 ) STRICT;
+CREATE INDEX pair_checks_by_pair ON pair_checks(pair_id, score); -- sorting without the rest
 CREATE TABLE pair_findings (
     pair_id TEXT NOT NULL REFERENCES pairs(id) ON DELETE CASCADE,
     kind    TEXT NOT NULL,
