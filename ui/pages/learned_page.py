@@ -134,6 +134,7 @@ class LearnedPage(Page):
         self.distribution = Distribution(self._session.theme)
         self.value = QComboBox()
         self.value.setAccessibleName("Value to set")
+        self.value.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.pin = button("&Set", tip="Replies follow this value, whatever is learned")
         self.unpin = button("Let it be &learned", tip="Take back what you set")
         self.reset = button("&Forget this…", "danger", name="Forget what was learned of this")
@@ -151,7 +152,7 @@ class LearnedPage(Page):
             "Evidence of this belief", "Nothing you did says anything about this yet."
         )
         self.evidence_table.show_model(self.evidence, stretch=4)
-        self.evidence_table.widths(15, 15, 14, 12)
+        self.evidence_table.widths(15, 14, 12, 9)
         self.evidence_table.setMinimumHeight(170)
         selection = self.evidence_table.selectionModel()
         assert selection is not None
@@ -245,7 +246,8 @@ class LearnedPage(Page):
         found = self._evidence()
         self.words.setVisible(found is not None)
         if found is not None:
-            self.words.setPlainText(found.text or "The words are deleted.")
+            words = found.text or "The words are deleted."
+            self.words.setPlainText(f"{found.reason}\n\n{words}" if found.reason else words)
         self._gate()
 
     def _gate(self) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLineEdit
+from PyQt6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit
 
+from ui.preference_words import learned_of, marked_prompt
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import Card, Page, allow, button, label, row
+from ui.widgets.basics import Card, Page, Tool, allow, button, label, row
 from ui.widgets.notice import Notice
+from ui.widgets.reply_preview import ReplyPreview
 from ui.widgets.table import Table
 from xeno.personalization.engine import PersonalizationEngine
 from xeno.personalization.preferences import (
@@ -18,6 +21,7 @@ from xeno.personalization.preferences import (
     EXPERTISE_LEVELS,
     EXPERTISE_PREFIX,
     Preferences,
+    normalised,
     prompt_prefix,
 )
 
@@ -47,6 +51,15 @@ WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class _State:
+    """The preferences in effect; which of them were learned, which the user set."""
+
+    preferences: Preferences
+    learned: frozenset[str] = frozenset()
+    set_by_user: frozenset[str] = frozenset()
+
+
 class PreferencesPage(Page):
     """Preferences, expertise, and the system prompt they give.
 
@@ -58,7 +71,8 @@ class PreferencesPage(Page):
         super().__init__()
         self._session = session
         self._engine = PersonalizationEngine(session.profile.name, profile=session.profile)
-        self._preferences = Preferences()
+        self._state = _State(Preferences())
+        self._earlier: Preferences | None = None  # before the last change made here
         self.notice = Notice(session.theme)
         self.add(self.notice)
         columns = QHBoxLayout()
@@ -67,13 +81,23 @@ class PreferencesPage(Page):
         columns.addWidget(self._expertise_card(), 1)
         self.add(columns)
         self.add(self._prompt_card())
+        self.preview = ReplyPreview(session)
+        self.add(self.preview)
         self.column.addStretch(1)
         session.preferences_changed.connect(self.reload)
         self._gate()
 
     def reload(self) -> None:
         """Read the preferences again."""
-        read = lambda: self._engine.preferences  # noqa: E731  (after the writes, in their order)
+        learner = self._engine.learner
+
+        def read() -> _State:
+            preferences, beliefs = learner.effective(), learner.beliefs()
+            learned = learned_of(beliefs, preferences, bool(learner.consent))
+            pinned = frozenset(each.dimension for each in beliefs if each.pinned)
+            return _State(preferences, frozenset(learned), pinned)
+
+        # After the writes, in their order.
         self._session.tasks.run(read, self._show, owner=self, key="preferences", in_order=True)
 
     def _style_card(self) -> Card:
@@ -83,6 +107,8 @@ class PreferencesPage(Page):
         grid.setVerticalSpacing(10)
         grid.setColumnStretch(1, 1)
         self.choices: dict[str, QComboBox] = {}
+        self.origins: dict[str, QLabel] = {}
+        self.release: dict[str, Tool] = {}
         for line, (key, values) in enumerate(ALLOWED.items()):
             combo = QComboBox()
             combo.setAccessibleName(TITLES[key].replace("&", ""))
@@ -94,7 +120,21 @@ class PreferencesPage(Page):
             title.setBuddy(combo)
             grid.addWidget(title, line, 0)
             grid.addWidget(combo, line, 1)
+            name = TITLES[key].replace("&", "")
+            origin = label("", "tiny", wrap=False)
+            origin.setAccessibleName(f"Where {name} comes from")
+            release = Tool(
+                self._session.theme,
+                "refresh",
+                f"Let {name} be learned",
+                tip="Take back your choice",
+            )
+            release.clicked.connect(lambda _, k=key: self._release(k))
+            grid.addWidget(origin, line, 2)
+            grid.addWidget(release, line, 3)
             self.choices[key] = combo
+            self.origins[key] = origin
+            self.release[key] = release
         card.add(grid)
         card.body.addStretch(1)
         return card
@@ -105,6 +145,7 @@ class PreferencesPage(Page):
             [
                 Column("Topic", lambda each: each[0]),
                 Column("Level", lambda each: WORDS[each[1]]),
+                Column("", lambda each: self._origin(EXPERTISE_PREFIX + each[0])),
             ],
             self,
         )
@@ -140,37 +181,85 @@ class PreferencesPage(Page):
     def _prompt_card(self) -> Card:
         card = Card("What is sent before your message")
         self.prompt = label("", "muted")
+        self.prompt.setTextFormat(Qt.TextFormat.RichText)
         self.prompt.setAccessibleName("System prompt")
         self.prompt.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
             | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
+        self.legend = label("Underlined: learned from what you do.", "tiny")
         card.add(self.prompt)
+        card.add(self.legend)
         return card
 
-    def _show(self, preferences: Preferences) -> None:
-        self._preferences = preferences
+    def _show(self, state: _State) -> None:
+        preferences = state.preferences
+        self._state = state
         for key, combo in self.choices.items():
             combo.setCurrentIndex(combo.findData(getattr(preferences, key)))
+            self.origins[key].setText(self._origin(key))
+            pinned = key in state.set_by_user
+            allow(self.release[key], "" if pinned else "You have not set this.")
         self.topics.show(sorted(preferences.expertise.items()))
-        self.prompt.setText(prompt_prefix(preferences))
+        self.prompt.setText(marked_prompt(preferences, state.learned))
+        self.legend.setVisible(bool(state.learned))
+        self._show_preview(state)
         self._gate()
+
+    def _show_preview(self, state: _State) -> None:
+        without = Preferences()
+        for key, value in state.preferences.items():
+            if key not in state.learned:
+                without = without.updated(key, value)
+        others = [
+            ("Without what was learned", without),
+            ("The defaults", Preferences()),
+        ]
+        if self._earlier is not None:
+            others.insert(0, ("Before your last change", self._earlier))
+        self.preview.show_prompts(
+            prompt_prefix(state.preferences),
+            [(name, prompt_prefix(each)) for name, each in others],
+        )
+
+    def _origin(self, key: str) -> str:
+        if key in self._state.set_by_user:
+            return "set by you"
+        return "learned" if key in self._state.learned else "default"
 
     def _gate(self) -> None:
         has_topic = bool(self.topic.text().strip())
         allow(self.add_topic, "" if has_topic else "Write a topic first.")
         chosen = self.topic_table.chosen_row()
-        allow(self.remove_topic, "" if chosen >= 0 else "Select a topic in the table first.")
+        reason = "" if chosen >= 0 else "Select a topic in the table first."
+        if chosen >= 0 and self._origin(EXPERTISE_PREFIX + self.topics.records[chosen][0]) != (
+            "set by you"
+        ):
+            reason = "This was learned; the page Learned shows why and lets you forget it."
+        allow(self.remove_topic, reason)
 
     def _set(self, key: str, value: str) -> None:
         """Show the change at once and keep it."""
+        before = self._state
         try:
-            self._show(self._preferences.updated(key, value))
+            changed = before.preferences.updated(key, value)
         except ValueError as error:  # a topic that is not allowed
             self.notice.explain(error)
             return
+        self._remember(changed)
+        key = normalised(key, value)[0]
+        self._show(_State(changed, before.learned - {key}, before.set_by_user | {key}))
         self.notice.hide()
         self._write(lambda: self._engine.update_preference(key, value))
+
+    def _remember(self, changed: Preferences) -> None:
+        if changed != self._state.preferences:
+            self._earlier = self._state.preferences
+
+    def _release(self, key: str) -> None:
+        """Let what is learned, or else the default, take effect again."""
+        self._earlier = self._state.preferences
+        self._write(lambda: self._engine.learner.unpin(key))
 
     def _add_topic(self) -> None:
         topic = self.topic.text().strip()
@@ -182,10 +271,13 @@ class PreferencesPage(Page):
 
     def _remove_topic(self) -> None:
         chosen = self.topic_table.chosen_row()
-        if chosen < 0:
+        if chosen < 0 or not self.remove_topic.isEnabled():
             return
         topic = self.topics.records[chosen][0]
-        self._show(self._preferences.without_expertise(topic))
+        before = self._state
+        changed = before.preferences.without_expertise(topic)
+        self._remember(changed)
+        self._show(_State(changed, before.learned, before.set_by_user))
         self._write(lambda: self._engine.forget_expertise(topic))
 
     def _write(self, change: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ from PyQt6.QtWidgets import (
 
 from ui.theme import Theme
 from ui.widgets.basics import Tool, button, label, row
+from ui.words import count
 from xeno.feedback.recorder import Feedback
 from xeno.store.conversations import StoredMessage
 
@@ -100,7 +101,14 @@ class ReplyBubble(Bubble):
         self.prompt = label("", "tiny")
         self.prompt.setAccessibleName("System prompt of this reply")
         self.prompt.hide()
-        for part in (self.meta, self.said, self.prompt):
+        self.memories_button = button("", "link", tip="Show what this reply was told of you")
+        self.memories_button.setCheckable(True)
+        self.memories_button.hide()
+        self.memories = label("", "tiny")
+        self.memories.setAccessibleName("Memories this reply was told")
+        self.memories.hide()
+        self.memories_button.toggled.connect(self.memories.setVisible)
+        for part in (self.meta, self.memories_button, self.memories, self.said, self.prompt):
             self.column.addWidget(part)
 
     def keep(
@@ -110,12 +118,22 @@ class ReplyBubble(Bubble):
         self.message = message
         self.set_text(message.content)
         self.meta.setText(about)
+        self._show_memories(message)
         for each in feedback:
             if each.kind == "thumb":
                 self._thumb = (each.value or 0) > 0
             elif each.kind == "rating":
                 self._rating = int(each.value or 0)
         self.set_last(last)
+
+    def _show_memories(self, message: StoredMessage) -> None:
+        """A line that opens the list of the memories that the reply was told."""
+        told = [str(each["text"]) for each in message.metadata.get("memories") or ()]
+        number = count(len(told), "memory", "memories")
+        self.memories_button.setText(f"Told {number}")
+        self.memories_button.setAccessibleName(f"Show the {number} of this reply")
+        self.memories_button.setVisible(bool(told))
+        self.memories.setText("\n".join(f"• {text}" for text in told))
 
     def set_last(self, last: bool) -> None:
         """The last reply shows its actions always; the others while the pointer is on them."""
@@ -166,7 +184,7 @@ class ReplyBubble(Bubble):
     def _actions(self) -> QWidget:
         if self.action_bar is None:
             self.action_bar = self._build_actions()
-            self.column.insertWidget(2, self.action_bar)
+            self.column.insertWidget(self.column.indexOf(self.said), self.action_bar)
             self._show_feedback()
         return self.action_bar
 
