@@ -170,7 +170,7 @@ def _cell(each: ListedPair, column: int) -> str:
         KINDS.get(pair.feedback_type, pair.feedback_type),
         f"{each.score:.2f}",
         f"{pair.weight:g}",
-        moment(pair.created),
+        moment(pair.created)[:10],
         "yes" if pair.active else "no",
     )[column]
     return " ".join(text[:_CUT].split())

@@ -42,6 +42,8 @@ def _ask(window: MainWindow, qtbot: QtBot) -> str:
 def _import(window: MainWindow, path: Path, qtbot: QtBot) -> None:
     dialog = window.import_pairs()
     qtbot.keyClicks(dialog.path, str(path))
+    qtbot.mouseClick(dialog.look, LEFT)
+    qtbot.waitUntil(dialog.start.isEnabled)
     qtbot.mouseClick(dialog.start, LEFT)
     qtbot.waitUntil(dialog.outcome.isVisible)
     dialog.close()

@@ -34,6 +34,9 @@ def _import(window: MainWindow, path: Path, qtbot: QtBot) -> str:
     dialog = window.import_pairs()
     qtbot.keyClicks(dialog.path, str(path))
     qtbot.keyClick(dialog.path, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: dialog.start.isEnabled() or dialog.notice.isVisible())
+    if dialog.start.isEnabled():
+        qtbot.keyClick(dialog.start, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: dialog.outcome.isVisible() or dialog.notice.isVisible())
     told = f"{dialog.outcome.text()} {dialog.left_out.toPlainText()} {dialog.notice.what.text()}"
     dialog.close()

@@ -135,10 +135,17 @@ class PairsBrowser(QWidget):
             assert action is not None
             action.triggered.connect(lambda _=False, do=do: do())
         self.all.setMenu(menu)
+        upper = QWidget()
+        above = QVBoxLayout(upper)
+        above.setContentsMargins(0, 0, 0, 0)
+        above.setSpacing(8)
+        above.addWidget(self.table, 1)
+        actions = (self.edit, self.use, self.weight, self.redact, self.keep, None, self.delete)
+        above.addLayout(row(*actions, spacing=8))
         split = QSplitter(Qt.Orientation.Vertical)
         split.setChildrenCollapsible(False)
         split.setHandleWidth(10)
-        split.addWidget(self.table)
+        split.addWidget(upper)
         split.addWidget(self.reader)
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
@@ -150,12 +157,6 @@ class PairsBrowser(QWidget):
         layout.addWidget(self.filters)
         layout.addWidget(self.notice)
         layout.addWidget(split, 1)
-        layout.addLayout(
-            row(
-                self.edit, self.use, self.weight, self.redact, self.keep, None, self.delete,
-                spacing=8,
-            )
-        )  # fmt: skip
 
     def _connect(self) -> None:
         self._session.pairs_changed.connect(self._pairs_changed)
@@ -454,10 +455,10 @@ def _table(model: PairsModel) -> Table:
         "No pairs here. Improve a reply in the chat, or import a file of preferences.",
         sortable=False,
     )
-    table.setMinimumHeight(230)
+    table.setMinimumHeight(210)
     table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
     table.show_model(model, stretch=0)
-    table.widths(12, 14, 14, 9, 6, 7, 15, 5)
+    table.widths(12, 14, 14, 9, 6, 7, 10, 5)
     header = table.horizontalHeader()
     assert header is not None
     header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
