@@ -12,7 +12,7 @@ from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
 from xeno.feedback import doctor
 from xeno.feedback.editing import PairEditor
-from xeno.store.pair_browsing import PairBrowser, PairFilter
+from xeno.store.pair_browsing import SORT_KEYS, PairBrowser, PairFilter, SortKey
 from xeno.store.pairs import FeedbackType, Pair, Pairs, new_pair
 from xeno.store.profile import Profile
 
@@ -238,3 +238,18 @@ def test_undoing_everything_is_where_it_began(
         states.pop()
         assert pairs.all() == states[-1]
     assert pairs.all() == made
+
+
+@pytest.mark.parametrize("sort", SORT_KEYS)
+def test_every_order_goes_with_every_filter(
+    profile: Profile, stored: list[Pair], sort: SortKey
+) -> None:
+    browser = PairBrowser(profile.db)
+    for wanted in (
+        PairFilter(lowest_score=0.0, text="Question"),
+        PairFilter(highest_score=1.0, version=None, since=0, until=1e9, active=True),
+        PairFilter(lowest_score=0.0, kinds=("choice", "correction", "import")),
+    ):
+        assert len(browser.listing(wanted, sort)) == 30
+    assert len(browser.listing(PairFilter(lowest_score=0.5, version="x"), sort)) == 0
+    assert len(browser.listing(PairFilter(highest_score=0.5, finding="any"), sort)) == 0

@@ -252,6 +252,9 @@ def _from(wanted: PairFilter, sort: SortKey) -> tuple[str, list[Any]]:
         # The prompt is JSON: quotes and line ends stand escaped in it.
         escaped = json.dumps(wanted.text, ensure_ascii=False)[1:-1]
         require(f"({either})", like(escaped), like(wanted.text), like(wanted.text))
-    scored = sort == "score" or any("c.score" in condition for condition in conditions)
-    source = "FROM pairs p" + (" LEFT JOIN pair_checks c ON c.pair_id = p.id" if scored else "")
+    source = "FROM pairs p"
+    if sort == "score" or any("c.score" in condition for condition in conditions):
+        if not wanted.text:  # left to itself the planner reads the whole rows
+            source += " INDEXED BY pairs_for_browsing"
+        source += " LEFT JOIN pair_checks c INDEXED BY pair_checks_by_pair ON c.pair_id = p.id"
     return source + (f" WHERE {' AND '.join(conditions)}" if conditions else ""), params
