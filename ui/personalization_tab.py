@@ -10,6 +10,7 @@ from PyQt6.QtGui import QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from ui.pages.data_page import DataPage
+from ui.pages.intents_page import IntentsPage
 from ui.pages.learned_page import LearnedPage
 from ui.pages.memory_page import MemoryPage
 from ui.pages.pairs_page import PairsPage
@@ -41,6 +42,7 @@ class PersonalizationTab(QWidget):
             "Learned": lambda: LearnedPage(session),
             "Memory": lambda: MemoryPage(session),
             "Pairs": lambda: PairsPage(session, import_pairs),
+            "Intents": lambda: IntentsPage(session),
             "Data": lambda: DataPage(session, import_pairs),
         }
         self._pages: dict[str, QWidget] = {}

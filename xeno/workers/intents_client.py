@@ -30,6 +30,7 @@ from xeno.store.profile import Profile
 from xeno.workers.child import Child, ChildExit
 
 MODULE = "xeno.workers.intents"
+STOPPED = "It was stopped."
 
 
 class IntentsClient:
@@ -113,7 +114,7 @@ class IntentsClient:
             future.set_result(event)
 
     def _ended(self, end: ChildExit) -> None:
-        what = "It was stopped." if end.wanted else end.sentence
+        what = STOPPED if end.wanted else end.sentence
         self._fail(what, "What was learned before stays.", "Try again.")
 
     def _fail(self, what: str, why: str = "", todo: str = "") -> None:
