@@ -11,6 +11,7 @@ from ui.session import Session
 from ui.version_names import VersionNames
 from ui.widgets.basics import ElidedLabel, Tool, allow, row, set_kind
 from ui.widgets.bubbles import ReplyBubble
+from ui.widgets.comparison import Comparison
 from ui.widgets.conversation_list import ConversationList
 from ui.widgets.message_view import MessageView
 from ui.widgets.notice import Notice
@@ -86,6 +87,7 @@ class AssistantDock(QDockWidget):
         self.conversations.hide()
         self.view = MessageView(theme, self._describe, self._wire, self.ask)
         self.notice = Notice(theme, "Message from the assistant")
+        self.comparison = Comparison(session)
         self.input = ChatInput()
         self.send_button = Tool(theme, "send", "Send", tip="Send the message (Enter)")
         self.stop_button = Tool(theme, "stop", "Stop", tip="Stop the reply (Esc)")
@@ -116,9 +118,10 @@ class AssistantDock(QDockWidget):
         foot.addWidget(self.input, 1)
         foot.addWidget(self.send_button, 0, Qt.AlignmentFlag.AlignBottom)
         foot.addWidget(self.stop_button, 0, Qt.AlignmentFlag.AlignBottom)
-        told = QHBoxLayout()
+        told = QVBoxLayout()
         told.setContentsMargins(14, 0, 14, 0)
         told.addWidget(self.notice)
+        told.addWidget(self.comparison)
         layout = QVBoxLayout(content)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -146,6 +149,8 @@ class AssistantDock(QDockWidget):
         self.chat.replied.connect(self._replied)
         self.chat.failed.connect(self._failed)
         self.chat.busy_changed.connect(lambda _: self._gate())
+        self.chat.busy_changed.connect(self.comparison.set_busy)
+        self.chat.replied.connect(lambda _: self.comparison.replied())
         self._session.host_state.connect(self._host_state)
         self._names.changed.connect(self.view.describe_again)
 

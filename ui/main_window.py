@@ -55,6 +55,8 @@ SHORTCUTS = (
     ("Ctrl+H", "Earlier conversations"),
     ("Ctrl+B", "Show or hide the assistant"),
     ("Ctrl+I", "Import preference pairs"),
+    ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo an edit of pairs"),
+    ("1, 2, 0", "In a comparison: the first, the second, neither is better"),
     ("Ctrl+S", "Export the conversation"),
     ("F5", "Refresh the open tab"),
     ("F1", "This list"),
@@ -176,6 +178,12 @@ class MainWindow(QMainWindow):
         self._action(view, "Suggest an &improvement", self.assistant.suggest_improvement, "Ctrl+E")
         self._action(view, "&Refresh", self._refresh, "F5")
         view.addSeparator()
+        self.offers = QAction("Offer &comparisons of replies", self, checkable=True, checked=True)
+        self.offers.setToolTip("Now and then, below the conversation")
+        comparison = self.assistant.comparison
+        self.offers.triggered.connect(comparison.switch)
+        view.aboutToShow.connect(lambda: comparison.tell_on(self.offers.setChecked))
+        view.addAction(self.offers)
         theme = self._session.theme
         self._choices(view, "&Theme", MODES, theme.mode, lambda name: self._look("ui.theme", name))
         self._choices(
