@@ -54,6 +54,9 @@ def _visit_all(window: MainWindow, qtbot: QtBot) -> None:
     for place in range(window.tabs.count()):
         window.tabs.setCurrentIndex(place)
         qtbot.wait(50)
+    for name in window.personalization.names:
+        window.personalization.open(name)
+    window.tabs.setCurrentWidget(window.personalization)
     window.training.advanced_switch.click()
     window.import_pairs()
     qtbot.wait(300)
