@@ -37,7 +37,8 @@ test: check
 
 bench: setup-test
 	@$(BIN)/xeno bench starter
-	@QT_QPA_PLATFORM=offscreen $(BIN)/python benchmarks/ui_stall.py
+	@$(BIN)/python benchmarks/chat_while_training.py
+	@$(BIN)/python benchmarks/ui_stall.py
 
 screenshots: setup-test
 	@tools/system_packages.sh xvfb
