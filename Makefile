@@ -37,11 +37,12 @@ test: check
 
 bench: setup-test
 	@$(BIN)/xeno bench starter
-	@QT_QPA_PLATFORM=offscreen $(BIN)/python benchmarks/ui_stall.py
+	@$(BIN)/python benchmarks/chat_while_training.py
+	@$(BIN)/python benchmarks/ui_stall.py
 
-screenshots: setup-test
-	@tools/system_packages.sh xvfb
-	@$(BIN)/python tools/screenshots.py build/screenshots
+screenshots: setup
+	@tools/system_packages.sh
+	@$(BIN)/python tools/screenshots.py --out build/screenshots
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -88,10 +88,8 @@ def main() -> int:
 
         open_profile(Home.at(folder)).close()
         result = {
-            "bare_on_screen_seconds": on_screen(BARE + SHOW, folder, chosen.repeats),
-            "on_screen_seconds": on_screen(
-                OURS + SHOW + "session.close()\n", folder, chosen.repeats
-            ),
+            "bare_on_screen_seconds": on_screen(BARE, folder, chosen.repeats),
+            "on_screen_seconds": on_screen(OURS, folder, chosen.repeats),
             **gaps_while_training(Path(folder), chosen.pairs),
         }
     result["targets"] = TARGETS

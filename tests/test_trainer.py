@@ -330,6 +330,28 @@ def test_groups_are_held_out_whole_and_the_same_every_time(profile: Profile) -> 
     assert split(pairs, 0.0, seed=4)[1] == []
 
 
+def test_with_privacy_no_pair_decides_whether_another_is_trained_on() -> None:
+    pairs = [
+        new_pair(
+            "me",
+            [ChatMessage(role="user", content=f"q{n}")],
+            "a",
+            "b",
+            feedback_type="import",
+            confidence=1.0,
+            quality=1.0,
+            group_id=f"g{n}",
+        )
+        for n in range(300)
+    ]
+    training = {p.id for p in split(pairs, 0.1, seed=4, private=True)[0]}
+    assert 0.8 < len(training) / len(pairs) < 0.97
+    for removed in pairs[:40]:
+        others = [pair for pair in pairs if pair is not removed]
+        without = {p.id for p in split(others, 0.1, seed=4, private=True)[0]}
+        assert without == training - {removed.id}
+
+
 @pytest.mark.parametrize("private", [False, True])
 @pytest.mark.parametrize("name", ["stories260K", "bitstories-3M"])
 def test_real_models_and_real_pairs_train(

@@ -232,6 +232,20 @@ def test_a_bug_in_a_listener_is_reported_and_the_child_goes_on(
     assert reported == ["KeyError"]
 
 
+def test_a_listener_that_fails_where_nobody_can_be_told_does_not_lose_the_childs_end(
+    watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(threading, "excepthook", broken)
+    echo = watched(ECHO)
+    echo.child._on_event = broken
+    echo.child.start([Quit()])
+    assert echo.child.wait(20) is not None
+    assert [end.code for end in echo.ends] == [0]
+
+
 def test_a_second_start_is_refused(watched) -> None:
     echo = watched(ECHO)
     echo.child.start([Quit()])

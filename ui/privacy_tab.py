@@ -27,8 +27,8 @@ _PROTECTIONS = {
     "less than a keyring or a passphrase: whoever can read your files can read the profile.",
 }
 _ON = (
-    "Each version is trained with noise that hides every single pair: from the version alone "
-    "nobody can tell whether one of your corrections was used."
+    "Each version is trained with noise that hides every single pair: it is hard to tell from "
+    "the version whether one of your corrections was used, and the harder the smaller ε is."
 )
 _OFF = (
     "Versions learn better and may remember your corrections word for word. They are marked "

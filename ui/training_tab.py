@@ -39,7 +39,7 @@ from xeno.training.forecast import Forecast
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 
 # How far a version may move from the base, in words: the plan's beta.
-STRENGTHS = {"Gentle": 0.3, "Balanced": 0.1, "Strong": 0.03}
+STRENGTHS = {"Gentle": 0.2, "Balanced": 0.05, "Strong": 0.02}
 # These have a place of their own: the base picker, and the Privacy tab.
 ELSEWHERE = {"base", "private", "epsilon", "delta", "max_grad_norm"}
 ADVANCED = tuple(name for name in TrainingPlan.model_fields if name not in ELSEWHERE)

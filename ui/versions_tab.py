@@ -58,7 +58,7 @@ class VersionsTab(QWidget):
             "model answers.",
         )
         self.table.show_model(self.model)
-        self.table.widths(6, 10, 15, 11, 6, 6, 9, 4, 6)
+        self.table.widths(6, 12, 15, 11, 6, 6, 9, 4, 6)
         self.details = QTextBrowser()
         self.details.setAccessibleName("Details of the selected version")
         self.details.setOpenLinks(False)

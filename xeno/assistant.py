@@ -27,6 +27,7 @@ from xeno.workers.host_client import HostClient, ReplyHandle
 
 TITLE_LENGTH = 60
 LONGEST_MESSAGE = 100_000  # characters
+ANOTHER = Sampling(temperature=0.5, top_p=0.9)  # how another reply to the same message is drawn
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,10 @@ class Assistant:
         sampling: Sampling | None = None,
         version: str = "active",
     ) -> PendingReply:
-        """Ask again for the reply `message_id`, which stays until the next one is whole."""
+        """Ask again for the reply `message_id`, which stays until the next one is whole.
+
+        Without `sampling` the reply is drawn: the likeliest one is there already.
+        """
         reply = self._conversations.message(message_id)
         if reply is None or reply.role != "assistant":
             raise InvalidValueError("Only a reply of the assistant can be regenerated.")
@@ -165,6 +169,7 @@ class Assistant:
         earlier = [turn for turn in turns if turn.role == "user"]
         if not earlier:
             raise InvalidValueError("This reply answers no message, so it cannot be regenerated.")
+        sampling = sampling or ANOTHER
         return self._asked(
             reply.conversation_id, earlier[-1], message_id, on_delta, on_done, sampling, version
         )

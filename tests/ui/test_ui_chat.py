@@ -98,7 +98,7 @@ def test_a_reply_is_judged_corrected_and_asked_for_again(
     with qtbot.waitSignal(chatting.assistant.chat.replied, timeout=LONG):
         qtbot.mouseClick(bubble.regenerate_button, LEFT)
     again = _last(chatting)
-    assert again.text.text() == reply.content  # greedy: the same words
+    assert again.text.text()  # drawn, so most often in other words
     kept = Conversations(profile.db)
     assert len(kept.messages(reply.conversation_id)) == 2
     assert len(kept.messages(reply.conversation_id, superseded=True)) == 3

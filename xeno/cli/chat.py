@@ -41,12 +41,18 @@ def add(commands: Commands) -> None:
 
 
 def _sampling_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--max-tokens", type=int, default=256, metavar="N")
+    parser.add_argument(
+        "--max-tokens", type=int, default=256, metavar="N", help="longest reply (default: 256)"
+    )
     parser.add_argument(
         "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
     )
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="P")
-    parser.add_argument("--seed", type=int, default=None, metavar="N")
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="likeliest share to draw from"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=None, metavar="N", help="makes a drawn reply repeatable"
+    )
 
 
 def run(arguments: Namespace, output: Output) -> int | None:
@@ -145,7 +151,10 @@ def _talk(
                     pending = assistant.begin_retry(conversation, output.piece, sampling=sampling)
                 elif last is not None:
                     pending = assistant.begin_regenerate(
-                        last.message.id, output.piece, sampling=sampling, version=arguments.version
+                        last.message.id,
+                        output.piece,
+                        sampling=sampling if sampling.temperature else None,
+                        version=arguments.version,
                     )
                 else:
                     output.say("There is no reply yet.")

@@ -29,13 +29,18 @@ from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
+_WAYS_ON = (
+    "Collect or import pairs, or see 'xeno train --help' (--force, --epsilon, --no-privacy) "
+    "and 'xeno privacy budget'."
+)
 
 
 def add(commands: Commands) -> None:
     parser = commands.add("train", "train on the preference pairs; ends in a version", run)
     parser.add_argument("--base", metavar="DIR", help="folder of the base model")
-    parser.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
-    parser.add_argument(
+    privacy = parser.add_mutually_exclusive_group()
+    privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
+    privacy.add_argument(
         "--no-privacy", action="store_true", help="train without differential privacy"
     )
     settings = ", ".join(TrainingPlan.model_fields)
@@ -69,11 +74,11 @@ def run(arguments: Namespace, output: Output) -> int | None:
         _refuse_second(profile)
         ahead = forecast(profile, plan)
         if ahead.blockers:
-            raise XenoError("Training cannot start.", " ".join(ahead.blockers))
+            raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
         output.progress(ahead.sentence)
         for warning in ahead.warnings:
             output.progress(f"Note: {warning}")
-        watcher = _Watcher(output)
+        watcher = _Watcher(output, known=base.notes)
         training = TrainingRun(profile, plan, watcher.event)
         training.start()
         finished = _waited(training, arguments.on_stop, output)
@@ -133,8 +138,9 @@ def _refuse_second(profile: Profile) -> None:
 class _Watcher:
     """Turns a run's events into lines, and keeps what the summary needs."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, known: tuple[str, ...] = ()) -> None:
         self._output = output
+        self._known = known  # what was said before the run and need not be said again
         self._shown = 0.0
         self.started: RunStarted | None = None
         self.first: Evaluated | None = None
@@ -162,7 +168,8 @@ class _Watcher:
                     )
             case LogLine():
                 self.log.append(event.text)
-                self._output.progress(event.text)
+                if event.text not in self._known:
+                    self._output.progress(event.text)
             case Failure() | RunFinished():
                 pass  # told at the end
             case _:
@@ -259,6 +266,9 @@ def _result(
 
 
 def _say_result(values: dict[str, Any], output: Output) -> None:
+    if values["version"] is None:
+        output.say(f"The run was {values['status']}; no version was made.")
+        return
     if values["heldout_preference_accuracy"] is not None:
         output.say(
             f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
@@ -273,9 +283,6 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
             f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
             "no reply was cut."
         )
-    if values["version"] is None:
-        output.say(f"The run was {values['status']}; no version was made.")
-        return
     privacy = (
         f"epsilon {values['epsilon']:.3g}"
         if values["epsilon"] is not None

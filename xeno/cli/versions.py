@@ -76,7 +76,8 @@ def delete(arguments: Namespace, output: Output) -> int | None:
         registry = Registry(profile)
         version = registry.get(arguments.ref)
         registry.delete(version.address)
-    output.say(f"Version {version.label} is deleted. What it spent of the privacy stays spent.")
+    spent = " What it spent of the privacy stays spent." if version.manifest.private else ""
+    output.say(f"Version {version.label} is deleted.{spent}")
     output.result({"deleted": version.address, "label": version.label})
     return 0
 

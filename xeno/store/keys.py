@@ -218,7 +218,7 @@ def _from_file(paths: ProfilePaths) -> ProfileKey:
     except (OSError, ValueError) as error:
         raise LockedProfileError(
             f"The key file {paths.key_file.name} is missing or not a key.",
-            str(error),
+            f"It should be {paths.key_file}.",
             "Put the profile's key file back; without it the profile cannot be opened.",
         ) from error
 

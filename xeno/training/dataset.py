@@ -21,27 +21,39 @@ def training_pairs(profile: Profile) -> list[Pair]:
     return sorted(pairs, key=lambda pair: pair.fingerprint)
 
 
-def split(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+def split(
+    pairs: Sequence[Pair], share: float, seed: int, *, private: bool = False
+) -> tuple[list[Pair], list[Pair]]:
     """(training, held out) with whole groups held out, so that no conversation is in both.
 
     Groups are taken in an order given by `seed` until `share` of the pairs is reached; a group
     that would overshoot is passed over. At least one pair is held out where `share` is above 0
     and a group is small enough; none where all pairs are of one group.
+
+    Under differential privacy (`private`) each group is drawn alone with probability `share`:
+    whether a pair is trained on must not depend on which other pairs there are.
     """
-    if share <= 0:
-        return list(pairs), []
     groups: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         groups[pair.group_id].append(pair)
-    wanted = max(1, round(share * len(pairs)))
+    if private:
+        held_out = {name for name in groups if _rank(seed, name) < share}
+    else:
+        held_out = _share_of(groups, share, seed)
+    training = [pair for pair in pairs if pair.group_id not in held_out]
+    return training, [pair for pair in pairs if pair.group_id in held_out]
+
+
+def _share_of(groups: dict[str, list[Pair]], share: float, seed: int) -> set[str]:
+    total = sum(len(group) for group in groups.values())
+    wanted = max(1, round(share * total)) if share > 0 else 0
     held_out: set[str] = set()
     count = 0
     for name in sorted(groups, key=lambda each: _rank(seed, each)):
         if count + len(groups[name]) <= wanted and len(held_out) + 1 < len(groups):
             held_out.add(name)
             count += len(groups[name])
-    training = [pair for pair in pairs if pair.group_id not in held_out]
-    return training, [pair for pair in pairs if pair.group_id in held_out]
+    return held_out
 
 
 def data_hash(pairs: Sequence[Pair]) -> str:
@@ -50,5 +62,7 @@ def data_hash(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
 
 
-def _rank(seed: int, group: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+def _rank(seed: int, group: str) -> float:
+    """A number of the group's own, uniform in [0, 1)."""
+    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2.0**64

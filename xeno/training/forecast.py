@@ -69,7 +69,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     """
     base = inspect_base(Path(plan.base), profile.home)
     pairs = training_pairs(profile)
-    training, held_out = split(pairs, plan.heldout_share, plan.seed)
+    training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
     recipe = resolve(plan, len(training), base.shapes)
     ledger = PrivacyLedger(profile)
     budget, budget_delta = ledger.budget()
@@ -167,8 +167,8 @@ def _about_pairs(plan: TrainingPlan, pairs: int, held_out: int) -> tuple[list[st
         )
     if pairs and plan.heldout_share > 0 and not held_out:
         warnings.append(
-            "All pairs belong together, so none can be held out and what was learned cannot be "
-            "measured."
+            "No pair is held out, since there are too few groups of pairs: what was learned "
+            "cannot be measured."
         )
     return blockers, warnings
 

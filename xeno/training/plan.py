@@ -48,7 +48,7 @@ class TrainingPlan(BaseModel):
         description="Largest influence (gradient norm) that one pair may have on one step.",
     )
     beta: float = Field(
-        default=0.1,
+        default=0.05,
         gt=0,
         le=10,
         title="Beta",
@@ -87,7 +87,7 @@ class TrainingPlan(BaseModel):
         le=10,
         title="Weight of imitation",
         description="How much the chosen reply is also learned as a text, not only preferred: "
-        "keeps what is written fluent. Chosen from the kind of run when not given.",
+        "keeps what is written fluent. 1 when not given.",
     )
     lora_rank: int | None = Field(
         default=None,

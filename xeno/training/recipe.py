@@ -22,6 +22,7 @@ SAMPLED_BATCH = 400
 PRIVATE_STEPS = 15
 PLAIN_STEPS = 60
 """Steps of a run without privacy over few pairs; many pairs are seen at least twice."""
+SFT_WEIGHT = 1.0
 
 _ATTENTION = (
     ("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -71,20 +72,21 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
         rate = 1.0 if pairs < FULL_BATCH_PAIRS else SAMPLED_BATCH / pairs
         batch = max(1.0, rate * pairs)
         steps = PRIVATE_STEPS if plan.epochs is None else math.ceil(plan.epochs / rate)
-        learning_rate, sft_weight = 0.7, 1.0
+        learning_rate = 0.8
     else:
         rate, batch = 1.0, float(min(plan.batch_size, max(1, pairs)))
         per_epoch = math.ceil(max(1, pairs) / batch)
         epochs = plan.epochs or max(2, math.ceil(PLAIN_STEPS / per_epoch))
         steps = epochs * per_epoch
-        learning_rate, sft_weight = 1e-3, 1.0
+        # Wider layers add up more numbers, so each takes a smaller step.
+        learning_rate = min(2e-3, 0.5 / _width(shapes))
     return Recipe(
         adapter=adapter,
         sample_rate=rate,
         batch_size=batch,
         steps=steps,
         learning_rate=plan.learning_rate or learning_rate,
-        sft_weight=sft_weight if plan.sft_weight is None else plan.sft_weight,
+        sft_weight=SFT_WEIGHT if plan.sft_weight is None else plan.sft_weight,
         trainable=_trainable(shapes, adapter),
     )
 
@@ -114,6 +116,11 @@ def _linear_modules(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
         if path != name and len(shape) == 2 and not any(word in path for word in outside):
             found.add(path.rpartition(".")[2])
     return found
+
+
+def _width(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The width of the model's layers: the largest of the smaller sides of its matrices."""
+    return max(min(shape) for shape in shapes.values() if len(shape) == 2)
 
 
 def _trainable(shapes: Mapping[str, tuple[int, ...]], adapter: AdapterConfig) -> int:

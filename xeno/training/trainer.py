@@ -112,7 +112,7 @@ class _Training:
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
         pairs = self._pairs()
-        training, held_out = split(pairs, plan.heldout_share, plan.seed)
+        training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
         dtype = choose_dtype(base, plan.dtype)
         self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), environment(dtype))
         tokenizer = load_tokenizer(base)

@@ -236,8 +236,11 @@ def _report() -> None:
     """Give the exception at hand to the program's handler for threads."""
     kind, error, trace = sys.exc_info()
     assert kind is not None
-    hook = threading.excepthook
-    hook(threading.ExceptHookArgs((kind, error, trace, threading.current_thread())))
+    # Where the handler fails too (standard error is closed, say) nobody is left to tell.
+    with contextlib.suppress(Exception):
+        threading.excepthook(
+            threading.ExceptHookArgs((kind, error, trace, threading.current_thread()))
+        )
 
 
 def _opened(log: Path | None) -> IO[bytes] | contextlib.nullcontext[int]:
