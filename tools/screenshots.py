@@ -118,6 +118,10 @@ class Pictures:
             self.window.tabs.setCurrentIndex(place)
             title = self.window.tabs.tabText(place).lower()
             self.take(f"{mode}-{place + 1}-{title}")
+        self.window.tabs.setCurrentWidget(self.window.personalization)
+        for name in self.window.personalization.names:
+            self.window.personalization.open(name)
+            self.take(f"{mode}-personalization-{name.lower()}")
 
 
 def fill(pictures: Pictures, folder: Path) -> None:

@@ -43,6 +43,14 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def shown_of(shown: int, matching: int, total: int, one: str, many: str = "") -> str:
+    """How many there are: '7 pairs', '3 of 7 pairs', 'the last 500 of 900 found, 2,000 pairs'."""
+    there = count(total, one, many)
+    if shown < matching:
+        return f"the last {shown:,} of {matching:,} found, {there}"
+    return f"{matching:,} of {there}" if matching < total else there
+
+
 def share(value: float | None) -> str:
     """A share as a percentage, a dash for none."""
     return NONE if value is None else f"{100 * value:.0f} %"

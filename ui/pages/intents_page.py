@@ -24,7 +24,7 @@ from ui.session import Session
 from ui.widgets.basics import Card, Page, allow, button, label, row, set_kind
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
-from ui.words import NONE, count, share
+from ui.words import NONE, count, share, shown_of
 from xeno.errors import ChildError
 from xeno.events import IntentPredicted
 from xeno.workers.intents_client import STOPPED
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # brings numpy, which the window's start need not wait for
     from xeno.personalization.classifier import Fit
     from xeno.personalization.intents import CustomModelTrainer, Example
 
-_SHOWN = 2000  # examples in the table; the search finds all
+_SHOWN = 500  # examples in the table; the search finds all
 _SEARCH_DELAY = 250  # ms
 _LEAST = 50  # examples that training needs
 _CHOOSE_FIRST = "Select an example in the table first."
@@ -161,7 +161,7 @@ class IntentsPage(Page):
         self.add_button = button("&Add", name="Add the example")
         self.name_button = button("Set &intent…", name="Set the intent of the selected example")
         self.delete_button = button("&Delete", "danger", tip="Delete", name="Delete the example")
-        self.undo_button = button("&Undo", tip="Ctrl+Z")
+        self.undo_button = button("U&ndo", tip="Ctrl+Z")
         head = row(self.search, self.filter, self.total, spacing=8)
         head.setStretch(0, 1)
         card.add(head)
@@ -204,7 +204,7 @@ class IntentsPage(Page):
         self.train_button = button("&Train", "primary", name="Learn the intents of all examples")
         self.stop_button = button("&Stop", name="Stop the training")
         self.stop_button.hide()
-        self.automatic = QCheckBox("Learn again when enough &new examples came")
+        self.automatic = QCheckBox("Learn again when enough ne&w examples came")
         self.automatic.setAccessibleName("Learn again when enough new examples came")
         self.automatic.clicked.connect(self._switch)
         self.progress = QProgressBar()
@@ -286,10 +286,7 @@ class IntentsPage(Page):
         names = [each.id for each in state.examples]
         if chosen is not None and chosen.id in names:
             self.table.choose_row(names.index(chosen.id))
-        found = count(state.total, "example")
-        if state.matching < state.total:
-            found = f"{state.matching:,} of {found}"
-        self.total.setText(found)
+        self.total.setText(shown_of(len(state.examples), state.matching, state.total, "example"))
         self.table.empty = (
             "Nothing matches." if state.total else "No examples yet. Write one below."
         )

@@ -32,7 +32,7 @@ _SIGNAL_TITLES = {
     "writing": "&Writing",
     "rating": "&Ratings",
     "correction": "&Corrections",
-    "choice": "C&hoices",
+    "choice": "Ch&oices",
 }
 _CHOOSE_BELIEF = "Select a line in the table of beliefs first."
 _CHOOSE_EVIDENCE = "Select a piece of evidence first."
@@ -58,6 +58,7 @@ class LearnedPage(Page):
         self._learner = Learner(session.profile)
         self._consent = False
         self._dimension = ""
+        self._in_effect: str | None = None
         self.notice = Notice(session.theme)
         self.add(self.notice)
         self.add(self._consent_card())
@@ -114,7 +115,7 @@ class LearnedPage(Page):
         )
         self.table = Table("What is believed of you", "Nothing yet.", sortable=False)
         self.table.show_model(self.beliefs, stretch=1)
-        self.table.widths(18, 14, 12, 14, 19)
+        self.table.widths(18, 14, 11, 14, 19)
         self.table.setItemDelegateForColumn(
             1, DistributionDelegate(self._session.theme, self.table)
         )
@@ -136,11 +137,11 @@ class LearnedPage(Page):
         self.value.setAccessibleName("Value to set")
         self.value.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.pin = button("&Set", tip="Replies follow this value, whatever is learned")
-        self.unpin = button("Let it be &learned", tip="Take back what you set")
-        self.reset = button("&Forget this…", "danger", name="Forget what was learned of this")
+        self.unpin = button("Let it &be learned", tip="Take back what you set")
+        self.reset = button("For&get this…", "danger", name="Forget what was learned of this")
         self.evidence: RowsModel[Evidence] = RowsModel(
             [
-                Column("When", lambda e: moment(e.created)),
+                Column("When", lambda e: moment(e.created)[:10]),
                 Column("What you did", lambda e: _DID[e.kind]),
                 Column("It speaks for", lambda e: value_name(e.favours)),
                 Column("Moved", _moved, right=True, tip="How much of the belief it moved"),
@@ -152,7 +153,7 @@ class LearnedPage(Page):
             "Evidence of this belief", "Nothing you did says anything about this yet."
         )
         self.evidence_table.show_model(self.evidence, stretch=4)
-        self.evidence_table.widths(15, 14, 12, 9)
+        self.evidence_table.widths(10, 14, 12, 10)
         self.evidence_table.setMinimumHeight(170)
         selection = self.evidence_table.selectionModel()
         assert selection is not None
@@ -210,16 +211,18 @@ class LearnedPage(Page):
         belief = self._belief()
         if belief is None:
             return
+        same = (belief.dimension, belief.in_effect) == (self._dimension, self._in_effect)
         if belief.dimension != self._dimension:
             self.evidence.show([])
-        self._dimension = belief.dimension
+        self._dimension, self._in_effect = belief.dimension, belief.in_effect
         self.why.setText(f"Why: {title(belief.dimension)}")
         self.said.setText(_sentence(belief, self._consent))
         self.distribution.show_belief(belief)
-        self.value.clear()
-        for value in belief.values:
-            self.value.addItem(value_name(value), value)
-        self.value.setCurrentIndex(self.value.findData(belief.in_effect or belief.value))
+        if not same:  # a value that the user is about to set stays chosen
+            self.value.clear()
+            for value in belief.values:
+                self.value.addItem(value_name(value), value)
+            self.value.setCurrentIndex(self.value.findData(belief.in_effect or belief.value))
         dimension, learner = belief.dimension, self._learner
         self._session.tasks.run(
             lambda: learner.evidence(dimension, limit=_SHOWN),
@@ -247,7 +250,7 @@ class LearnedPage(Page):
         self.words.setVisible(found is not None)
         if found is not None:
             words = found.text or "The words are deleted."
-            self.words.setPlainText(f"{found.reason}\n\n{words}" if found.reason else words)
+            self.words.setPlainText(f"{moment(found.created)}: {found.reason}\n\n{words}")
         self._gate()
 
     def _gate(self) -> None:
@@ -271,7 +274,7 @@ class LearnedPage(Page):
             reason or ("Its kind is switched off, or it is too old to count." if off_kind else ""),
         )
         undone = found is not None and found.undone
-        self.count.setText("&Count it again" if undone else "Do &not count this")
+        self.count.setText("Count it aga&in" if undone else "Do &not count this")
 
     # What the user decides ----------------------------------------------------------------
 

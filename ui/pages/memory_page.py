@@ -24,11 +24,11 @@ from ui.session import Session
 from ui.widgets.basics import Card, Page, allow, button, label, row
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
-from ui.words import count, moment
+from ui.words import count, moment, shown_of
 from xeno.personalization.memories import Memory
 from xeno.personalization.memory import LARGEST_BUDGET, ContextualMemory
 
-_SHOWN = 2000  # memories in the table; the search finds all
+_SHOWN = 500  # memories in the table; the search finds all
 _SEARCH_DELAY = 250  # ms
 _CHOOSE_FIRST = "Select a memory in the table first."
 
@@ -90,7 +90,7 @@ class MemoryPage(Page):
 
     def _use_card(self) -> Card:
         card = Card()
-        self.enabled = QCheckBox("&Use memories in replies")
+        self.enabled = QCheckBox("Us&e memories in replies")
         self.enabled.setProperty("kind", "switch")
         self.enabled.setAccessibleName("Use memories in replies")
         self.enabled.clicked.connect(self._switch)
@@ -103,7 +103,7 @@ class MemoryPage(Page):
         self.budget.setKeyboardTracking(False)
         self.budget.setToolTip("How much of the system prompt memories may take; 4 are a token")
         self.budget.valueChanged.connect(self._set_budget)
-        most = label("&At most", "muted", wrap=False)
+        most = label("At &most", "muted", wrap=False)
         most.setTextFormat(Qt.TextFormat.AutoText)
         most.setBuddy(self.budget)
         card.add(row(self.enabled, None, most, self.budget))
@@ -136,7 +136,7 @@ class MemoryPage(Page):
                 Column("Topic", lambda m: m.topic.replace("_", " ")),
                 Column("What", _what),
                 Column("Told", _told, sort=lambda m: m.uses, tip="How often a reply was told it"),
-                Column("Changed", lambda m: moment(m.updated), sort=lambda m: m.updated),
+                Column("Changed", lambda m: moment(m.updated)[:10], sort=lambda m: m.updated),
             ],
             self,
         )
@@ -144,7 +144,7 @@ class MemoryPage(Page):
             "Memories", "Nothing is remembered yet. Add a fact, an episode or a workflow."
         )
         self.table.show_model(self.memories, stretch=2)
-        self.table.widths(9, 15, 20, 12, 15)
+        self.table.widths(9, 15, 20, 9, 10)
         self.table.setMinimumHeight(240)
         self.reader = QTextBrowser()
         self.reader.setAccessibleName("The selected memory")
@@ -152,10 +152,10 @@ class MemoryPage(Page):
         self.reader.hide()
         self.add_button = button("&Add…", "primary", name="Remember something")
         self.edit_button = button("&Change…", name="Change the selected memory", tip="Enter")
-        self.pin_button = button("Tell &always", name="Tell the selected memory in every reply")
+        self.pin_button = button("Tell al&ways", name="Tell the selected memory in every reply")
         self.delete_button = button("&Delete", "danger", name="Delete the memory", tip="Delete")
-        self.forget_button = button("&Forget a topic…", "danger")
-        self.undo_button = button("&Undo", tip="Ctrl+Z")
+        self.forget_button = button("For&get a topic…", "danger")
+        self.undo_button = button("U&ndo", tip="Ctrl+Z")
         line = row(self.search, self.kind, self.topic, spacing=8)
         line.setStretch(0, 1)
         card.add(line)
@@ -216,10 +216,9 @@ class MemoryPage(Page):
         names = [each.id for each in state.memories]
         if chosen is not None and chosen.id in names:
             self.table.choose_row(names.index(chosen.id))
-        found = count(state.total, "memory", "memories")
-        if state.matching < state.total:
-            found = f"{state.matching:,} of {found}"
-        self.total.setText(found)
+        self.total.setText(
+            shown_of(len(state.memories), state.matching, state.total, "memory", "memories")
+        )
         self.table.empty = (
             "Nothing matches." if state.total else "Nothing is remembered yet. Add something."
         )
@@ -236,7 +235,7 @@ class MemoryPage(Page):
         self.reader.setVisible(memory is not None)
         if memory is not None:
             self.reader.setPlainText(_whole(memory))
-            self.pin_button.setText("Tell where it &fits" if memory.pinned else "Tell &always")
+            self.pin_button.setText("Tell &where it fits" if memory.pinned else "Tell al&ways")
         self._gate()
 
     def _gate(self) -> None:

@@ -77,14 +77,15 @@ class PreferencesPage(Page):
         self.add(self.notice)
         columns = QHBoxLayout()
         columns.setSpacing(16)
-        columns.addWidget(self._style_card(), 1)
-        columns.addWidget(self._expertise_card(), 1)
+        columns.addWidget(self._style_card(), 3)
+        columns.addWidget(self._expertise_card(), 2)
         self.add(columns)
         self.add(self._prompt_card())
         self.preview = ReplyPreview(session)
         self.add(self.preview)
         self.column.addStretch(1)
         session.preferences_changed.connect(self.reload)
+        session.replies_changed.connect(self._reply_came)
         self._gate()
 
     def reload(self) -> None:
@@ -112,6 +113,10 @@ class PreferencesPage(Page):
         for line, (key, values) in enumerate(ALLOWED.items()):
             combo = QComboBox()
             combo.setAccessibleName(TITLES[key].replace("&", ""))
+            combo.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            combo.setMinimumContentsLength(12)
             for value in values:
                 combo.addItem(_words(key, value), value)
             combo.activated.connect(lambda _, k=key, c=combo: self._set(k, str(c.currentData())))
@@ -172,10 +177,10 @@ class PreferencesPage(Page):
         assert selection is not None
         selection.selectionChanged.connect(lambda *_: self._gate())
         card.add(self.topic_table, 1)
-        line = row(self.topic, self.level, spacing=8)
+        line = row(self.topic, self.add_topic, spacing=8)
         line.setStretch(0, 1)
         card.add(line)
-        card.add(row(self.add_topic, self.remove_topic, None, spacing=8))
+        card.add(row(self.level, None, self.remove_topic, spacing=8))
         return card
 
     def _prompt_card(self) -> Card:
@@ -283,6 +288,11 @@ class PreferencesPage(Page):
     def _write(self, change: Callable[[], object]) -> None:
         self._session.tasks.run(change, failed=self._not_kept, owner=self, in_order=True)
         self.reload()  # after the change; what an earlier reading brings is no longer heard
+
+    def _reply_came(self) -> None:
+        """Something may have been learned of it."""
+        if self.isVisible():
+            self.reload()
 
     def _not_kept(self, error: BaseException) -> None:
         self.notice.explain(error)

@@ -9,7 +9,6 @@ from PyQt6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 from ui.preference_words import value_name
 from ui.rows_model import RowsModel
 from ui.theme import Theme
-from ui.words import share
 from xeno.personalization.learning import Belief
 
 _BAR = 10  # px
@@ -19,7 +18,14 @@ _GAP = 2
 def spoken(belief: Belief) -> str:
     """The distribution in words, the likeliest value first."""
     pairs = sorted(zip(belief.distribution, belief.values, strict=True), reverse=True)
-    return ", ".join(f"{value_name(value)} {share(part)}" for part, value in pairs)
+    return ", ".join(f"{value_name(value)} {likely(part)}" for part, value in pairs)
+
+
+def likely(part: float) -> str:
+    """A probability as a percentage; a belief is never certain, and never said to be."""
+    if part > 0.99:
+        return "over 99 %"
+    return f"{100 * part:.0f} %" if part >= 0.01 else "under 1 %"
 
 
 class DistributionDelegate(QStyledItemDelegate):
@@ -93,7 +99,7 @@ class Distribution(QWidget):
             return
         colors, metrics, line = self._theme.colors, self.fontMetrics(), self._line()
         names = max(metrics.horizontalAdvance(value_name(value)) for value in belief.values) + 14
-        shares = metrics.horizontalAdvance("100 %") + 10
+        shares = metrics.horizontalAdvance(likely(1.0)) + 10
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QColor(colors.text))
@@ -101,7 +107,7 @@ class Distribution(QWidget):
             row = QRectF(0, place * line, self.width(), line)
             middle = Qt.AlignmentFlag.AlignVCenter
             painter.drawText(row, middle | Qt.AlignmentFlag.AlignLeft, value_name(value))
-            painter.drawText(row, middle | Qt.AlignmentFlag.AlignRight, share(part))
+            painter.drawText(row, middle | Qt.AlignmentFlag.AlignRight, likely(part))
             bar = QRectF(names, row.center().y() - _BAR / 2, self.width() - names - shares, _BAR)
             painter.setBrush(QColor(colors.raised))
             painter.save()
