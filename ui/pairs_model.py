@@ -57,20 +57,23 @@ class PairsModel(QAbstractTableModel):
     def show(self, wanted: PairFilter) -> None:
         """Show the pairs that `wanted` describes."""
         self._filter = wanted
-        self.reload()
+        self._read(PAGE)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column of `SORTED_BY`; others keep the order."""
         if column in SORTED_BY:
             self._sort = (SORTED_BY[column], order == Qt.SortOrder.DescendingOrder)
-            self.reload()
+            self._read(PAGE)
 
     def reload(self) -> None:
         """Ask the database again; what is shown stays until the answer is there."""
+        self._read(max(PAGE, -(-len(self.listed) // PAGE) * PAGE))
+
+    def _read(self, shown: int) -> None:
+        """Ask the database for the pairs, and show the first `shown`."""
         self._reading += 1
         self._loading = True
         wanted, (key, descending), reading = self._filter, self._sort, self._reading
-        shown = max(PAGE, -(-len(self.listed) // PAGE) * PAGE)
 
         def read() -> tuple[Listing, list[ListedPair]]:
             listing = self._browser.listing(wanted, key, descending)

@@ -101,6 +101,22 @@ def test_a_stopped_import_stores_nothing(
     assert not Imports(window._session.profile.db).all()
 
 
+def test_an_import_goes_on_when_its_dialog_is_closed(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path, dialog = tmp_path / "long.jsonl", window.import_pairs()
+    record = '{{"prompt": "Question {0}?", "chosen": "Yes, {0}.", "rejected": "No, {0}."}}\n'
+    path.write_text("".join(record.format(i) for i in range(5000)), encoding="utf-8")
+    dialog.panel.open(path)
+    qtbot.waitUntil(dialog.start.isEnabled)
+    qtbot.mouseClick(dialog.start, LEFT)
+    qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+    assert dialog.isHidden()
+    qtbot.waitUntil(dialog.isVisible, timeout=20_000)
+    assert dialog.outcome.text() == "5,000 pairs imported."
+    assert _pairs(window).count() == 5000
+
+
 def test_pairs_are_exported_in_a_chosen_format(
     page: DataPage, qtbot: QtBot, pairs_file: Callable[[int], Path], tmp_path: Path
 ) -> None:

@@ -77,7 +77,7 @@ class CollectPanel(QWidget):
         self.about = label("", "muted")
         self.place = QLineEdit()
         self.place.setAccessibleName("Folder or file to read")
-        self.browse = button("&Browse…", name="Choose the folder to read")
+        self.browse = button("Bro&wse…", name="Choose the folder to read")
         self.author = QLineEdit()
         self.author.setAccessibleName("Author of the commits")
         self.author.setPlaceholderText("Author (anyone)")

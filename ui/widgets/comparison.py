@@ -46,7 +46,7 @@ class Comparison(QFrame):
         self.setAccessibleName("Comparison of two replies")
         set_kind(self, "notice-info")
         self.told = label("")
-        self.agree = button("&Compare", name="Write two replies and compare them")
+        self.agree = button("Co&mpare", name="Write two replies and compare them")
         self.dismiss = Tool(session.theme, "cross", "Not now", tip="Not now")
         self.texts = tuple(_reply(name) for name in ("First reply", "Second reply"))
         self.choices = (
@@ -106,7 +106,7 @@ class Comparison(QFrame):
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self.replies)
-        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setContentsMargins(0, 0, 6, 0)
         grid.setSpacing(8)
         for place in range(2):
             grid.addWidget(self.texts[place], 0, place)

@@ -12,6 +12,7 @@ from PyQt6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QGridLayout,
+    QHeaderView,
     QLineEdit,
     QPlainTextEdit,
     QProgressBar,
@@ -61,6 +62,7 @@ class ImportPanel(QWidget):
     """
 
     imported = pyqtSignal()
+    settled = pyqtSignal()  # something was looked at or imported, or could not be
     _progressed = pyqtSignal(int, int)
 
     def __init__(self, session: Session) -> None:
@@ -80,7 +82,11 @@ class ImportPanel(QWidget):
         self.rows: RowsModel[PreviewRow] = RowsModel(_columns(), self)
         self.table = Table("What would be stored", "Nothing in it can be stored.")
         self.table.show_model(self.rows, stretch=2)
-        self.table.widths(5, 13, 20, 22, 20, 6)
+        self.table.widths(6, 13, 20, 20, 20, 6)
+        header = self.table.horizontalHeader()
+        assert header is not None
+        for column in (2, 3, 4):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
         self.table.setFixedHeight(220)
         self.columns_button = button("Colum&ns", name="Say which column is which")
         self.columns_button.setCheckable(True)
@@ -88,12 +94,12 @@ class ImportPanel(QWidget):
         self.fields: dict[str, QComboBox] = {}
         self.left_out = QPlainTextEdit(readOnly=True)
         self.left_out.setAccessibleName("Lines that are not imported")
-        self.left_out.setFixedHeight(120)
+        self.left_out.setFixedHeight(100)
         self.progress = QProgressBar()
         self.progress.setAccessibleName("Import progress")
         self.progress.setTextVisible(False)
         self.outcome = label("", "heading")
-        self.cancel = button("&Stop", name="Stop the import")
+        self.cancel = button("S&top", name="Stop the import")
         self.start = button("&Import", "primary", name="Import what is shown")
         self._lay_out()
         self._connect()
@@ -127,7 +133,8 @@ class ImportPanel(QWidget):
         layout.addLayout(about)
         for part in (self.columns, self.table, self.progress, self.outcome, self.left_out):
             layout.addWidget(part)
-        layout.addLayout(row(None, self.cancel, self.start, spacing=8))
+        self.foot = row(None, self.cancel, self.start, spacing=8)
+        layout.addLayout(self.foot)
 
     def _connect(self) -> None:
         self.path.textChanged.connect(lambda _: self._forget())
@@ -204,7 +211,7 @@ class ImportPanel(QWidget):
         self._running = ""
         first = self._seen is None
         self._seen = seen
-        found = ", ".join(f"{n:,} {form}" for form, n in seen.forms.items())
+        found = ", ".join(f"{n:,} as {form}" for form, n in seen.forms.items())
         looked = count(seen.records, "record")
         told = f"{seen.format}, {looked if seen.complete else 'the first ' + looked}"
         told += f": {found}." if found else ", of no known form."
@@ -227,6 +234,7 @@ class ImportPanel(QWidget):
                 "Say which column is which, if it has other names." if seen.columns else "",
                 kind="warning",
             )
+        self.settled.emit()
 
     def _show_columns(self, seen: ImportPreview, *, opened: bool) -> None:
         for field, combo in self.fields.items():
@@ -280,6 +288,11 @@ class ImportPanel(QWidget):
         self.progress.setRange(0, 1000)
         self.progress.setValue(round(1000 * done / total) if total else 0)
 
+    @property
+    def running(self) -> bool:
+        """Whether a file is being looked at or read."""
+        return bool(self._running)
+
     def _ended(self) -> None:
         self._running = ""
         self.progress.hide()
@@ -288,6 +301,7 @@ class ImportPanel(QWidget):
     def _failed(self, error: BaseException) -> None:
         self._ended()
         self.notice.explain(error)
+        self.settled.emit()
 
     def _finished(self, report: ImportReport) -> None:
         self._seen = None
@@ -316,6 +330,7 @@ class ImportPanel(QWidget):
             self._session.replies_changed.emit()
         if report.imported:
             self.imported.emit()
+        self.settled.emit()
 
 
 def things(counts: Mapping[str, int]) -> str:

@@ -91,7 +91,7 @@ class PairFilters(QWidget):
         self.version = _combo("Version that learned from them", {"Any version": None})
         self.order = _combo("Order", ORDERS)
         self.since, self.until = _day("From this day"), _day("To this day, included")
-        self.clear = button("&Clear filters", name="Clear all filters")
+        self.clear = button("Clear fil&ters", name="Clear all filters")
         self._wait = QTimer(self, singleShot=True, interval=_DELAY)
         self._lay_out()
         self._connect()

@@ -208,7 +208,6 @@ class PairsBrowser(QWidget):
     def _order(self) -> None:
         column, downwards = self.filters.order.currentData()
         order = Qt.SortOrder.DescendingOrder if downwards else Qt.SortOrder.AscendingOrder
-        self._remember()
         self.table.sortByColumn(column, order)
 
     def _header_sorted(self, column: int, order: Qt.SortOrder) -> None:
@@ -293,7 +292,7 @@ class PairsBrowser(QWidget):
         allow(self.redact, none or personal)
         allow(self.keep, none or ("" if kinds else "The doctor found nothing in what is selected."))
         active = any(each.pair.active for each in chosen) or not chosen
-        self.use.setText("&Leave out" if active else "&Use again")
+        self.use.setText("&Leave out" if active else "Use a&gain")
         self.weight.blockSignals(True)
         self.weight.setValue(chosen[0].pair.weight if chosen else 1.0)
         self.weight.blockSignals(False)

@@ -53,7 +53,7 @@ class TeacherForm(QWidget):
         self.key.setPlaceholderText("Key, if it needs one")
         self.key.setEchoMode(QLineEdit.EchoMode.Password)
         self.key.setToolTip("Kept encrypted in the profile; leave it empty to keep what is there")
-        self.use = button("&Name it", name="Use this teacher")
+        self.use = button("Nam&e it", name="Use this teacher")
         self.off = button("Switch &off", name="Switch the teacher off and forget its key")
         self.task = QComboBox()
         self.task.setAccessibleName("What the teacher is to do")
