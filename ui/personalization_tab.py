@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
@@ -28,7 +27,7 @@ class Reloads(Protocol):
 class PersonalizationTab(QWidget):
     """Everything that makes the assistant the user's own.
 
-    Ctrl+Page Up and Ctrl+Page Down go from page to page.
+    Ctrl+Page Up and Ctrl+Page Down go from page to page, wherever the focus is.
 
     Args:
         session: the open profile.
@@ -67,7 +66,6 @@ class PersonalizationTab(QWidget):
         self.bar.currentChanged.connect(self._turn)
         for keys, step in (("Ctrl+PgUp", -1), ("Ctrl+PgDown", 1)):
             shortcut = QShortcut(QKeySequence(keys), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(lambda step=step: self._step(step))
         self._turn(0)
 

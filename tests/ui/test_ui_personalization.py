@@ -141,3 +141,17 @@ def test_many_pairs_are_read_page_by_page(window: MainWindow, qtbot: QtBot, tmp_
     qtbot.waitUntil(lambda: len(browser.model.pairs) == 200)
     browser.table.scrollToBottom()
     qtbot.waitUntil(lambda: len(browser.model.pairs) == 400)
+
+
+def test_the_pages_turn_with_the_keyboard(window: MainWindow, qtbot: QtBot) -> None:
+    tab = window.personalization
+    window.activateWindow()
+    control = Qt.KeyboardModifier.ControlModifier
+    seen = []
+    for _ in tab.names:
+        seen.append(tab.names[tab.bar.currentIndex()])
+        qtbot.keyClick(tab, Qt.Key.Key_PageDown, control)
+    assert tuple(seen) == tab.names
+    assert tab.bar.currentIndex() == 0
+    qtbot.keyClick(tab, Qt.Key.Key_PageUp, control)
+    assert tab.names[tab.bar.currentIndex()] == "Data"

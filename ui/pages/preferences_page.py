@@ -58,6 +58,7 @@ class _State:
     preferences: Preferences
     learned: frozenset[str] = frozenset()
     set_by_user: frozenset[str] = frozenset()
+    consent: bool = True
 
 
 class PreferencesPage(Page):
@@ -96,7 +97,7 @@ class PreferencesPage(Page):
             preferences, beliefs = learner.effective(), learner.beliefs()
             learned = learned_of(beliefs, preferences, bool(learner.consent))
             pinned = frozenset(each.dimension for each in beliefs if each.pinned)
-            return _State(preferences, frozenset(learned), pinned)
+            return _State(preferences, frozenset(learned), pinned, bool(learner.consent))
 
         # After the writes, in their order.
         self._session.tasks.run(read, self._show, owner=self, key="preferences", in_order=True)
@@ -192,7 +193,7 @@ class PreferencesPage(Page):
             Qt.TextInteractionFlag.TextSelectableByMouse
             | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
-        self.legend = label("Underlined: learned from what you do.", "tiny")
+        self.legend = label("", "tiny")
         card.add(self.prompt)
         card.add(self.legend)
         return card
@@ -207,7 +208,12 @@ class PreferencesPage(Page):
             allow(self.release[key], "" if pinned else "You have not set this.")
         self.topics.show(sorted(preferences.expertise.items()))
         self.prompt.setText(marked_prompt(preferences, state.learned))
-        self.legend.setVisible(bool(state.learned))
+        self.legend.setText(
+            "Underlined: learned from what you do."
+            if state.consent
+            else "This can also be learned from what you do, if you allow it on the page Learned."
+        )
+        self.legend.setVisible(bool(state.learned) or not state.consent)
         self._show_preview(state)
         self._gate()
 
@@ -253,7 +259,8 @@ class PreferencesPage(Page):
             return
         self._remember(changed)
         key = normalised(key, value)[0]
-        self._show(_State(changed, before.learned - {key}, before.set_by_user | {key}))
+        learned, chosen = before.learned - {key}, before.set_by_user | {key}
+        self._show(_State(changed, learned, chosen, before.consent))
         self.notice.hide()
         self._write(lambda: self._engine.update_preference(key, value))
 
@@ -282,7 +289,7 @@ class PreferencesPage(Page):
         before = self._state
         changed = before.preferences.without_expertise(topic)
         self._remember(changed)
-        self._show(_State(changed, before.learned, before.set_by_user))
+        self._show(_State(changed, before.learned, before.set_by_user, before.consent))
         self._write(lambda: self._engine.forget_expertise(topic))
 
     def _write(self, change: Callable[[], object]) -> None:
