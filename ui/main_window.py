@@ -125,6 +125,7 @@ class MainWindow(QMainWindow):
         self._session.do(runs.mark_interrupted, self._tell_interrupted, owner=self)
         # Loaded ahead on another thread, so that the first plot is there at once.
         self._session.do(lambda: importlib.import_module("pyqtgraph"))
+        self.personalization.prepare()
 
     # Parts --------------------------------------------------------------------------------
 

@@ -1,20 +1,23 @@
-"""The Personalization tab: a row of pages, each built when it is first opened."""
+"""The Personalization tab: a row of pages, each built when it is first opened.
+
+The modules of all pages but the first are loaded after the window is on screen, by `prepare`.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from PyQt6.QtGui import QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
-from ui.pages.data_page import DataPage
-from ui.pages.intents_page import IntentsPage
-from ui.pages.learned_page import LearnedPage
-from ui.pages.memory_page import MemoryPage
-from ui.pages.pairs_page import PairsPage
 from ui.pages.preferences_page import PreferencesPage
 from ui.session import Session
+
+_MODULES = tuple(
+    f"ui.pages.{name}_page" for name in ("learned", "memory", "pairs", "intents", "data")
+)
 
 
 class Reloads(Protocol):
@@ -36,13 +39,14 @@ class PersonalizationTab(QWidget):
 
     def __init__(self, session: Session, import_pairs: Callable[[], object]) -> None:
         super().__init__()
+        self._session = session
         self._makers: dict[str, Callable[[], QWidget]] = {
             "Preferences": lambda: PreferencesPage(session),
-            "Learned": lambda: LearnedPage(session),
-            "Memory": lambda: MemoryPage(session),
-            "Pairs": lambda: PairsPage(session, import_pairs),
-            "Intents": lambda: IntentsPage(session),
-            "Data": lambda: DataPage(session, import_pairs),
+            "Learned": lambda: _class("learned")(session),
+            "Memory": lambda: _class("memory")(session),
+            "Pairs": lambda: _class("pairs")(session, import_pairs),
+            "Intents": lambda: _class("intents")(session),
+            "Data": lambda: _class("data")(session, import_pairs),
         }
         self._pages: dict[str, QWidget] = {}
         self.bar = QTabBar()
@@ -68,6 +72,10 @@ class PersonalizationTab(QWidget):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.activated.connect(lambda step=step: self._step(step))
         self._turn(0)
+
+    def prepare(self) -> None:
+        """Load the pages' modules on another thread, so that each opens at once."""
+        self._session.do(lambda: [importlib.import_module(name) for name in _MODULES])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,3 +105,10 @@ class PersonalizationTab(QWidget):
 
     def _step(self, step: int) -> None:
         self.bar.setCurrentIndex((self.bar.currentIndex() + step) % self.bar.count())
+
+
+def _class(name: str) -> Callable[..., QWidget]:
+    """The class of the page in `ui/pages/<name>_page.py`."""
+    module = importlib.import_module(f"ui.pages.{name}_page")
+    made: Callable[..., QWidget] = getattr(module, f"{name.capitalize()}Page")
+    return made
