@@ -60,6 +60,11 @@ class ExportPanel(QWidget):
         self.form.setAccessibleName("Format of the export")
         for text, ending in _FORMATS.items():
             self.form.addItem(text, ending)
+        for combo in (self.what, self.form):  # narrow where there is no room
+            combo.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            combo.setMinimumContentsLength(14)
         self.start = button("E&xport…", name="Choose where to, and export")
         self.cancel = button("Stop", name="Stop the export")
         self.progress = QProgressBar()

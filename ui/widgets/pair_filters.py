@@ -83,7 +83,7 @@ class PairFilters(QWidget):
         self.used = _combo("Used in training or left out", _USED)
         self.score = _combo("Score", _SCORES)
         self.time = _combo("Time", _TIMES)
-        self.finding = _combo("Finding of the doctor", {"With or without findings": None})
+        self.finding = _combo("Finding of the doctor", {"Findings or none": None})
         self.finding.addItem("With any finding", "any")
         for kind, name in FINDING_NAMES.items():
             self.finding.addItem(name, kind)
