@@ -350,6 +350,8 @@ def test_with_privacy_no_pair_decides_whether_another_is_trained_on() -> None:
         others = [pair for pair in pairs if pair is not removed]
         without = {p.id for p in split(others, 0.1, seed=4, private=True)[0]}
         assert without == training - {removed.id}
+    for pair in pairs:
+        assert split([pair], 0.1, seed=4, private=True) == ([pair], [])
 
 
 @pytest.mark.parametrize("private", [False, True])
