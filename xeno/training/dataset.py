@@ -31,13 +31,15 @@ def split(
     and a group is small enough; none where all pairs are of one group.
 
     Under differential privacy (`private`) each group is drawn alone with probability `share`:
-    whether a pair is trained on must not depend on which other pairs there are.
+    whether a pair is trained on must not depend on which other pairs there are. Only where this
+    would leave nothing to train on is nothing held out.
     """
     groups: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         groups[pair.group_id].append(pair)
     if private:
-        held_out = {name for name in groups if _rank(seed, name) < share}
+        drawn = {name for name in groups if _rank(seed, name) < share}
+        held_out = drawn if len(drawn) < len(groups) else set()
     else:
         held_out = _share_of(groups, share, seed)
     training = [pair for pair in pairs if pair.group_id not in held_out]

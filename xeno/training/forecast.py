@@ -143,8 +143,8 @@ def _private(
     ratio = noise / (steps * recipe.batch_size)
     if ratio > LOUD:
         warnings.append(
-            "There is much noise for so few pairs: the version may learn little. Collect more "
-            "pairs, or allow a larger epsilon."
+            "There is much noise for so few pairs: the version may learn little, or even answer "
+            "in nonsense. Collect more pairs, or allow a larger epsilon."
         )
     after = min(budget, rdp.epsilon([*history, run], budget_delta) + PROOF_MARGIN)
     return _Private(sigma, ratio, cost, after, tuple(warnings))
