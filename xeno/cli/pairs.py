@@ -8,7 +8,7 @@ from pathlib import Path
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, first_line
 from xeno.cli.session import unlocked
-from xeno.data.importing import import_preferences
+from xeno.data.importing import LISTED_LINES, import_preferences
 from xeno.errors import InvalidValueError
 from xeno.store.pairs import Pair, Pairs
 
@@ -38,12 +38,13 @@ def load(arguments: Namespace, output: Output) -> int | None:
         ready = Pairs(profile.db).count(active=True)
     output.say(
         f"Imported {report.imported} pairs of {report.groups} groups; {report.duplicates} were "
-        f"known already, {len(report.rejected)} lines could not be used."
+        f"known already, {report.rejected_count} lines could not be used."
     )
     for line in report.rejected[:SHOWN_REJECTED]:
         output.say(f"  line {line.line}: {line.reason}")
-    if len(report.rejected) > SHOWN_REJECTED:
-        output.say(f"  and {len(report.rejected) - SHOWN_REJECTED} more; --json lists all")
+    if report.rejected_count > SHOWN_REJECTED:
+        more = report.rejected_count - SHOWN_REJECTED
+        output.say(f"  and {more} more; --json lists the first {LISTED_LINES}")
     if report.imported:
         output.say(f"The chosen reply is the longer one in {report.longer_chosen:.0%} of them.")
     output.say(f"{ready} pairs are ready to learn from.")
@@ -52,6 +53,7 @@ def load(arguments: Namespace, output: Output) -> int | None:
             "imported": report.imported,
             "duplicates": report.duplicates,
             "rejected": [{"line": r.line, "reason": r.reason} for r in report.rejected],
+            "rejected_count": report.rejected_count,
             "longer_chosen": report.longer_chosen,
             "groups": report.groups,
             "pairs_ready": ready,
