@@ -27,6 +27,7 @@ from xeno.store.runs import Runs
 from xeno.training.plan import TrainingPlan
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry
+from xeno.workers.child import ChildExit
 from xeno.workers.host_client import HostClient
 from xeno.workers.training_client import TrainingRun
 
@@ -151,6 +152,17 @@ def test_a_killed_trainer_leaves_an_interrupted_run_and_an_intact_profile(
     assert taught.db.one("PRAGMA integrity_check")[0] == "ok"
     assert Pairs(taught.db).count() == 24
     assert Registry(taught).all() == []
+
+
+def test_a_trainer_that_dies_after_the_release_takes_nothing_back(taught: Profile, running) -> None:
+    run, _ = running(epochs=1)
+    finished = run.wait(120)
+    silent = TrainingRun(taught, run.plan)
+    silent.run_id = run.run_id
+    silent._ended(ChildExit(-9, "The trainer was killed.", wanted=False))
+    told = silent.wait(1)
+    assert (told.status, told.version) == ("completed", finished.version)
+    assert Runs(taught.db).get(run.run_id).status == "completed"
 
 
 def test_a_run_whose_program_died_too_is_found_at_the_next_start(

@@ -18,6 +18,8 @@ from PyQt6.QtWidgets import QApplication, QDialog, QPlainTextEdit, QVBoxLayout
 
 from ui.widgets.basics import button, label, row
 from xeno import __version__
+from xeno.errors import XenoError
+from xeno.store.files import private_folder, write_atomic
 
 
 class CrashReports(QObject):
@@ -68,10 +70,10 @@ class CrashReports(QObject):
     def _keep(self, report: str) -> str:
         path = self.folder / f"{time.strftime('%Y%m%d-%H%M%S')}.txt"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(report, encoding="utf-8")
-        except OSError as error:
-            return f"It could not be kept in a file ({error})."
+            private_folder(self.folder)  # a message in it may hold the user's words
+            write_atomic(path, report.encode("utf-8", "replace"))
+        except XenoError as error:
+            return f"It could not be kept in a file. {error.why}"
         return f"It is kept in {path}."
 
     def _show(self, report: str, kept: str) -> None:

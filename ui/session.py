@@ -94,7 +94,7 @@ class Session(QObject):
         """
         values = {
             name.removeprefix(PLAN): value
-            for name, value in self._settings.items()
+            for name, value in dict(self._settings).items()  # a copy: also read by workers
             if name.startswith(PLAN)
         }
         return TrainingPlan.model_validate({**values, "base": str(self.base())})

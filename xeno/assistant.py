@@ -68,6 +68,7 @@ class Assistant:
     """
 
     def __init__(self, profile: Profile, host: HostClient) -> None:
+        self._db = profile.db
         self._host = host
         self._personalization = PersonalizationEngine(profile.name, profile=profile)
         self._memory = ContextualMemory(profile.name, profile=profile)
@@ -137,10 +138,11 @@ class Assistant:
                 f"It has {len(text):,} characters; {LONGEST_MESSAGE:,} are allowed.",
                 "Send a shorter part of it.",
             )
-        if conversation_id is None:
-            conversation_id = self._conversations.create(_title(text)).id
-        question = self._conversations.add_message(conversation_id, "user", text)
-        self._personalization.learner.message(question)
+        with self._db.transaction():
+            if conversation_id is None:
+                conversation_id = self._conversations.create(_title(text)).id
+            question = self._conversations.add_message(conversation_id, "user", text)
+            self._personalization.learner.message(question)
         return self._asked(conversation_id, question, None, on_delta, on_done, sampling, version)
 
     def begin_regenerate(
@@ -157,7 +159,7 @@ class Assistant:
         Without `sampling` the reply is drawn: the likeliest one is there already.
         """
         reply = self._conversations.message(message_id)
-        if reply is None or reply.role != "assistant":
+        if reply.role != "assistant":
             raise InvalidValueError("Only a reply of the assistant can be regenerated.")
         turns = self._conversations.messages(reply.conversation_id)
         if turns[-1].id != message_id:
@@ -206,30 +208,31 @@ class Assistant:
             XenoError: what `ReplyHandle.result` raises; nothing is kept then.
         """
         finished = pending.handle.result(timeout)
-        if pending.replaces is not None:
-            self._conversations.supersede(pending.replaces)
-        message = self._conversations.add_message(
-            pending.conversation_id,
-            "assistant",
-            finished.text,
-            system_prompt=pending.system_prompt,
-            version=finished.version,
-            base_hash=finished.base_hash,
-            metadata={
-                "reason": finished.reason,
-                "reply_tokens": finished.reply_tokens,
-                "first_token_seconds": finished.first_token_seconds,
-                "tokens_per_second": finished.tokens_per_second,
-                "dropped_turns": finished.dropped_turns,
-                "fallback": finished.fallback,
-                "memories": [
-                    {"id": memory.id, "kind": memory.kind, "text": memory.text}
-                    for memory in pending.memories
-                ],
-            },
-        )
-        self._memory.mark_used([memory.id for memory in pending.memories])
-        self._measured(finished)
+        with self._db.transaction():
+            if pending.replaces is not None:
+                self._conversations.supersede(pending.replaces)
+            message = self._conversations.add_message(
+                pending.conversation_id,
+                "assistant",
+                finished.text,
+                system_prompt=pending.system_prompt,
+                version=finished.version,
+                base_hash=finished.base_hash,
+                metadata={
+                    "reason": finished.reason,
+                    "reply_tokens": finished.reply_tokens,
+                    "first_token_seconds": finished.first_token_seconds,
+                    "tokens_per_second": finished.tokens_per_second,
+                    "dropped_turns": finished.dropped_turns,
+                    "fallback": finished.fallback,
+                    "memories": [
+                        {"id": memory.id, "kind": memory.kind, "text": memory.text}
+                        for memory in pending.memories
+                    ],
+                },
+            )
+            self._memory.mark_used([memory.id for memory in pending.memories])
+            self._measured(finished)
         return Reply(message, finished)
 
     def system_prompt(

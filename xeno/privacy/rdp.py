@@ -1,9 +1,9 @@
 """Privacy accounting that needs no torch: quick enough for a forecast while a slider moves.
 
-A run is a `Mechanism`: so many steps of the Poisson-subsampled Gaussian. Neighbouring data
-sets differ by one unit added or removed. With a sample rate of 1 the answer is exact (the
-composition of Gaussians is a Gaussian); below, it is the Renyi bound, which is never under
-what `xeno.privacy.accountant` proves afterwards.
+A run is a `Mechanism`: so many steps of the Poisson-subsampled Gaussian. Neighbouring data sets
+have the same known size; one unit of the one is empty in the other. With a sample rate of 1 the
+answer is exact (the composition of Gaussians is a Gaussian); below, it is the Renyi bound, which
+is never under what `xeno.privacy.accountant` proves afterwards.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def noise_multiplier(
 
     if not fits(MAX_NOISE_MULTIPLIER):
         return math.inf
-    return math.exp(_bisect(lambda x: fits(math.exp(x)), math.log(0.05), math.log(1e5)))
+    return math.exp(
+        _bisect(lambda x: fits(math.exp(x)), math.log(0.05), math.log(MAX_NOISE_MULTIPLIER))
+    )
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float, halvings: int = 30) -> float:

@@ -40,13 +40,12 @@ class Learner(Protocol):
 class PlainLearner:
     """AdamW on the mean of the batch, its gradient's norm held at 1.
 
-    A step whose gradient is not finite is left out and counted in `skipped`.
+    A step whose gradient is not finite is left out; its norm says so.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._parameters = trainable(model)
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
-        self.skipped = 0
 
     def add(self, losses: torch.Tensor) -> None:
         torch.autograd.backward(losses.sum())
@@ -60,10 +59,8 @@ class PlainLearner:
             for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate
             self._optimizer.step()
-        else:
-            self.skipped += 1
         self.discard()
-        return norm if math.isfinite(norm) else 0.0
+        return norm
 
     def discard(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from xeno.errors import XenoError
-from xeno.events import Evaluated, Event, Progress, StopTraining
+from xeno.events import Evaluated, Event, LogLine, Progress, StopTraining
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import trainable
 from xeno.training.learner import Learner
@@ -165,7 +165,10 @@ class Loop:
         before = self._snapshot() if taken == 0 else None
         rate = self._rate(taken)
         norm = self._learner.step(len(batch), rate)
-        if before is not None and batch and norm > 0:
+        if not self._plan.private and not math.isfinite(norm):
+            words = f"Step {taken + 1} was left out: its gradient was not a finite number."
+            self._emit(LogLine(level="warning", text=words))
+        elif before is not None and batch and norm > 0:
             self._require_change(before)
         self._seconds += time.monotonic() - begun
         self._pairs_done += len(batch)

@@ -40,7 +40,7 @@ from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.rows import LeftOut, Row, encode_pair
 from xeno.versions.content import content_address
-from xeno.versions.registry import Manifest, Registry, Version
+from xeno.versions.registry import Manifest, Registry
 
 if TYPE_CHECKING:
     from xeno.store.pairs import Pair
@@ -168,17 +168,21 @@ class _Training:
             "seconds": time.monotonic() - begun,
         }
         details = {"pairs_left_out": [{"pair": o.pair_id, "reason": o.reason} for o in left_out]}
-        if outcome.stop is not None and (not outcome.stop.keep or outcome.steps == 0):
+        order = outcome.stop or self.stop()  # it may have come after the last step
+        if order is not None and (not order.keep or outcome.steps == 0):
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
-        version = self._release(
-            base, extract(adapted), recipe, sigma, outcome, rows, pairs, metrics
-        )
+        tensors = extract(adapted)
+        manifest = self._accounted(base, tensors, recipe, sigma, outcome, rows, pairs, metrics)
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
-        self.runs.finish(self.run.id, status, metrics=metrics | details, version=version.address)
+        with self.profile.db.transaction():  # the version and the end of its run, or neither
+            version = Registry(self.profile).release(tensors, manifest)
+            self.runs.finish(
+                self.run.id, status, metrics=metrics | details, version=version.address
+            )
         return RunFinished(
             run_id=self.run.id,
             status=status,
@@ -227,7 +231,7 @@ class _Training:
             "Ask for a smaller epsilon, raise the budget, or train without privacy.",
         )
 
-    def _release(
+    def _accounted(
         self,
         base: BaseModel,
         tensors: dict[str, torch.Tensor],
@@ -237,8 +241,8 @@ class _Training:
         rows: list[Row],
         pairs: list[Pair],
         metrics: dict[str, float | None],
-    ) -> Version:
-        """Ledger first, then the version."""
+    ) -> Manifest:
+        """The manifest of what may now be released: what it costs stands in the ledger."""
         plan = self.plan
         address = content_address(tensors, recipe.adapter, base.base_hash)
         epsilon: float | None = None
@@ -256,7 +260,7 @@ class _Training:
                 "expected_batch_size": recipe.batch_size,
                 "accountant": "prv",
             }
-        manifest = Manifest(
+        return Manifest(
             address=address,
             base_hash=base.base_hash,
             base_name=base.name,
@@ -275,7 +279,6 @@ class _Training:
             environment=environment(str(outcome.dtype)),
             created=time.time(),
         )
-        return Registry(self.profile).release(tensors, manifest)
 
 
 def _proved(

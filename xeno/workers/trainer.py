@@ -43,8 +43,7 @@ class Trainer:
             finished = train(profile, run_id, self.channel.emit, lambda: self._stop)
         except Exception as error:  # written down, then raised again
             runs = Runs(profile.db)
-            run = runs.get(run_id)
-            if run is not None and run.status in {"waiting", "running"}:
+            if runs.get(run_id).status in {"waiting", "running"}:
                 runs.finish(run_id, "failed", failure=failure(error))
             raise
         self.channel.emit(finished)

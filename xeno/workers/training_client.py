@@ -19,6 +19,7 @@ from xeno.events import Event, Failure, OpenProfile, RunFinished, StopTraining, 
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
 from xeno.training.plan import TrainingPlan
+from xeno.versions.registry import Registry
 from xeno.workers.child import Child, ChildExit
 
 MODULE = "xeno.workers.trainer"
@@ -145,6 +146,17 @@ class TrainingRun:
         assert self.run_id is not None
         seconds = time.monotonic() - self._started
         runs = Runs(self._profile.db)
+        run = runs.get(self.run_id)
+        if run.version is not None:  # released, and ended before it could say so
+            version = Registry(self._profile).get(run.version)
+            return RunFinished(
+                run_id=self.run_id,
+                status="completed" if run.status == "completed" else "stopped",
+                version=version.address,
+                number=version.number,
+                epsilon=version.manifest.epsilon,
+                seconds=seconds,
+            )
         if self._stop is not None and not self._stop.keep:
             runs.finish(self.run_id, "discarded")
             return RunFinished(run_id=self.run_id, status="discarded", seconds=seconds)
@@ -156,10 +168,8 @@ class TrainingRun:
             )
             runs.finish(self.run_id, "interrupted", failure=self.failure)
             self._on_event(self.failure)
-        else:
-            run = runs.get(self.run_id)
-            if run is not None and run.status in {"waiting", "running"}:
-                runs.finish(self.run_id, "failed", failure=self.failure)
+        elif run.status in {"waiting", "running"}:
+            runs.finish(self.run_id, "failed", failure=self.failure)
         return RunFinished(run_id=self.run_id, status="failed", seconds=seconds)
 
     def _finish(self, finished: RunFinished) -> None:
