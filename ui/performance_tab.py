@@ -11,7 +11,7 @@ from ui.session import Session
 from ui.widgets.basics import Card, button, label, row
 from ui.widgets.plots import LinePlot
 from ui.widgets.table import Table
-from ui.words import figure, share
+from ui.words import figure, privacy, share
 from xeno.performance.metrics import PerformanceTracker
 
 METRICS = {
@@ -116,8 +116,9 @@ def _name(row_of_model: Row) -> str:
     label_of_model = str(row_of_model["label"])
     if label_of_model == "base":
         return "Base model"
-    deleted = label_of_model == row_of_model["model"]
-    return f"{label_of_model[:12]} (deleted)" if deleted else label_of_model
+    if row_of_model["private"] is None:
+        return f"{label_of_model[:12]} (deleted)"
+    return f"{label_of_model} · {privacy(row_of_model['private'], row_of_model['epsilon'])}"
 
 
 def _number(title: str, key: str, digits: int, unit: str, tip: str) -> Column[Row]:

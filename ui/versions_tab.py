@@ -122,7 +122,9 @@ class VersionsTab(QWidget):
         self.back_menu.clear()
         for version in versions:
             if active is None or version.address != active.address:
-                self._offer(f"{version.label}, {moment(version.created)}", version.address)
+                how = privacy(version.manifest.private, version.manifest.epsilon)
+                title = f"{version.label}, {moment(version.created)}, {how}"
+                self._offer(title, version.address)
         if active is not None:
             self._offer("Base model", "base")
         self._gate()

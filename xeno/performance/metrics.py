@@ -105,8 +105,9 @@ class PerformanceTracker:
 
     def table(self) -> list[dict[str, Any]]:
         """One row per model that was measured or has replied, the last used first: model,
-        label ('v3', 'base'), replies, median first_token_seconds and tokens_per_second, mean
-        rating, acceptance (0 to 1). What is not known is None."""
+        label ('v3', 'base'), private and epsilon (None but for versions), replies, median
+        first_token_seconds and tokens_per_second, mean rating, acceptance (0 to 1). What is not
+        known is None."""
         found: dict[str, dict[str, list[float]]] = {}
         rows = self._profile.db.read(
             _POINTS + "SELECT model_name, metric, value FROM points ORDER BY created DESC"
@@ -115,14 +116,19 @@ class PerformanceTracker:
             found.setdefault(row["model_name"], {}).setdefault(row["metric"], []).append(
                 row["value"]
             )
-        numbers = {
-            row["address"]: f"v{row['number']}"
-            for row in self._profile.db.read("SELECT address, number FROM versions")
+        versions = {
+            row["address"]: row
+            for row in self._profile.db.read(
+                "SELECT address, 'v' || number AS label, manifest ->> 'private' AS private, "
+                "manifest ->> 'epsilon' AS epsilon FROM versions"
+            )
         }
         return [
             {
                 "model": model,
-                "label": numbers.get(model, model),
+                "label": versions[model]["label"] if model in versions else model,
+                "private": bool(versions[model]["private"]) if model in versions else None,
+                "epsilon": versions[model]["epsilon"] if model in versions else None,
                 "replies": len(metrics.get("accepted", ())),
                 "first_token_seconds": _median(metrics.get("first_token_seconds")),
                 "tokens_per_second": _median(metrics.get("tokens_per_second")),
