@@ -27,7 +27,7 @@ from xeno.events import (
 from xeno.paths import Home
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
-from xeno.store.pairs import Pairs, new_pair
+from xeno.store.pairs import Pair, Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.dataset import data_hash, split, training_pairs
@@ -340,8 +340,8 @@ def test_too_few_pairs_are_refused_unless_forced(profile: Profile, base: str) ->
     assert run(profile, plan_for(base, force=True))[0].status == "completed"
 
 
-def test_groups_are_held_out_whole_and_the_same_every_time(profile: Profile) -> None:
-    pairs = [
+def _grouped(count: int, group_size: int) -> list[Pair]:
+    return [
         new_pair(
             "u",
             [ChatMessage(role="user", content=f"q{n}")],
@@ -350,10 +350,14 @@ def test_groups_are_held_out_whole_and_the_same_every_time(profile: Profile) -> 
             feedback_type="import",
             confidence=1.0,
             quality=1.0,
-            group_id=f"g{n // 3}",
+            group_id=f"g{n // group_size}",
         )
-        for n in range(60)
+        for n in range(count)
     ]
+
+
+def test_groups_are_held_out_whole_and_the_same_every_time(profile: Profile) -> None:
+    pairs = _grouped(60, group_size=3)
     training, held_out = split(pairs, 0.1, seed=4)
     assert (len(training), len(held_out)) == (54, 6)
     assert not {p.group_id for p in training} & {p.group_id for p in held_out}
@@ -364,19 +368,7 @@ def test_groups_are_held_out_whole_and_the_same_every_time(profile: Profile) -> 
 
 
 def test_with_privacy_no_pair_decides_whether_another_is_trained_on() -> None:
-    pairs = [
-        new_pair(
-            "me",
-            [ChatMessage(role="user", content=f"q{n}")],
-            "a",
-            "b",
-            feedback_type="import",
-            confidence=1.0,
-            quality=1.0,
-            group_id=f"g{n}",
-        )
-        for n in range(300)
-    ]
+    pairs = _grouped(300, group_size=1)
     training = {p.id for p in split(pairs, 0.1, seed=4, private=True)[0]}
     assert 0.8 < len(training) / len(pairs) < 0.97
     for removed in pairs[:40]:
