@@ -56,7 +56,7 @@ SHORTCUTS = (
     ("Ctrl+B", "Show or hide the assistant"),
     ("Ctrl+I", "Import preference pairs"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo an edit of pairs"),
-    ("1, 2, 0", "In a comparison: the first, the second, neither is better"),
+    ("1, 2, 0", "Between two replies: the first, the second, neither is better (or with Alt)"),
     ("Ctrl+S", "Export the conversation"),
     ("F5", "Refresh the open tab"),
     ("F1", "This list"),

@@ -1,4 +1,5 @@
-"""`xeno feedback`: a correction, a thumb or a rating on a reply, the latest by default."""
+"""`xeno feedback`: what is said of a reply, the latest by default: a correction, a thumb, stars, or
+which of two replies is better."""
 
 from __future__ import annotations
 
@@ -19,7 +20,13 @@ def add(commands: Commands) -> None:
     thumb.add_argument("direction", choices=("up", "down"))
     rate = group.add("rate", "rate from 1 (bad) to 5 (very good)", rate_reply)
     rate.add_argument("stars", type=int, choices=range(1, 6))
-    for parser in (correct, thumb, rate):
+    choose = group.add(
+        "choose", "which is better, a regenerated reply or the one before it", choose_reply
+    )
+    choose.add_argument(
+        "better", nargs="?", choices=("earlier", "this"), help="without it both are shown"
+    )
+    for parser in (correct, thumb, rate, choose):
         _message_option(parser)
 
 
@@ -75,4 +82,25 @@ def rate_reply(arguments: Namespace, output: Output) -> int | None:
         FeedbackRecorder(profile).rate(message.id, arguments.stars)
     output.say(f"Rating {arguments.stars} kept.")
     output.result({"message": message.id, "stars": arguments.stars})
+    return 0
+
+
+def choose_reply(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        recorder = FeedbackRecorder(profile)
+        earlier, this = recorder.last_two(last_reply(profile, arguments.message).id)
+        shown = {"earlier": earlier.id, "this": this.id}
+        if arguments.better is None:
+            output.say(f"Earlier ({earlier.id}):\n{earlier.content}\n")
+            output.say(f"This ({this.id}):\n{this.content}\n")
+            output.say("'xeno feedback choose earlier' or 'this' keeps your choice as a pair.")
+            texts = {"earlier_text": earlier.content, "this_text": this.content}
+            output.result({**shown, **texts})
+            return 0
+        chosen, rejected = (earlier, this) if arguments.better == "earlier" else (this, earlier)
+        pair = recorder.choose(chosen.id, rejected.id)
+        ready = Pairs(profile.db).count(active=True)
+    output.say(f"Kept as a preference pair; {ready} pairs are ready to learn from.")
+    output.say(f"The conversation goes on with: {first_line(chosen.content)}")
+    output.result({**shown, "pair": pair.id, "chosen": chosen.id, "pairs_ready": ready})
     return 0

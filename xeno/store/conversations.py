@@ -111,6 +111,22 @@ class Conversations:
         )
         return [_message(row) for row in rows]
 
+    def replies_beside(self, message_id: str) -> list[StoredMessage]:
+        """All replies to the turn that the reply `message_id` answers, itself among them, the
+        oldest first. More than one where it was regenerated.
+
+        Raises:
+            InvalidValueError: there is no such message.
+        """
+        message = self.message(message_id)
+        turns = self.messages(message.conversation_id, superseded=True)
+        questions = [turn.position for turn in turns if turn.role == "user"]
+        asked = max((p for p in questions if p < message.position), default=-1)
+        following = min((p for p in questions if p > message.position), default=len(turns))
+        return [
+            turn for turn in turns if turn.role == "assistant" and asked < turn.position < following
+        ]
+
     def message(self, message_id: str) -> StoredMessage:
         """The turn. Raises InvalidValueError if there is none."""
         row = self._db.one("SELECT * FROM messages WHERE id = ?", (message_id,))
