@@ -16,6 +16,7 @@ from ui.widgets.comparison import Comparison
 from ui.widgets.conversation_list import ConversationList
 from ui.widgets.message_view import MessageView
 from ui.widgets.notice import Notice
+from ui.words import count
 from xeno.assistant import Reply
 from xeno.store.conversations import StoredMessage
 
@@ -243,9 +244,10 @@ class AssistantDock(QDockWidget):
                 kind="warning",
             )
         elif reply.finished.dropped_turns:
+            dropped = count(reply.finished.dropped_turns, "turn was", "turns were")
             self.notice.inform(
                 "The conversation is longer than the model can read.",
-                f"The first {reply.finished.dropped_turns} turns were left out.",
+                f"The first {dropped} left out.",
             )
         if self.view.earlier_reply is None:
             self.comparison.replied()

@@ -10,6 +10,7 @@ from xeno.cli.output import Output, first_line
 from xeno.cli.session import last_reply, text_from, unlocked
 from xeno.feedback.recorder import FeedbackRecorder
 from xeno.store.pairs import Pairs
+from xeno.words import count
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +42,7 @@ def show(arguments: Namespace, output: Output) -> int | None:
         message = last_reply(profile, None)
         pairs = Pairs(profile.db).count(active=True)
     output.say(f"The latest reply ({message.id}): {first_line(message.content)}")
-    output.say(f"{pairs} pairs are ready to learn from.")
+    output.say(f"{_ready(pairs)}.")
     output.result({"message": message.id, "reply": message.content, "pairs_ready": pairs})
     return 0
 
@@ -52,7 +53,7 @@ def correct_reply(arguments: Namespace, output: Output) -> int | None:
         message = last_reply(profile, arguments.message)
         pair = FeedbackRecorder(profile).correct(message.id, text)
         ready = Pairs(profile.db).count(active=True)
-    output.say(f"Kept as a preference pair; {ready} pairs are ready to learn from.")
+    output.say(f"Kept as a preference pair; {_ready(ready)}.")
     for note in pair.quality_notes:
         output.say(f"  {note}")
     output.result(
@@ -100,7 +101,11 @@ def choose_reply(arguments: Namespace, output: Output) -> int | None:
         chosen, rejected = (earlier, this) if arguments.better == "earlier" else (this, earlier)
         pair = recorder.choose(chosen.id, rejected.id)
         ready = Pairs(profile.db).count(active=True)
-    output.say(f"Kept as a preference pair; {ready} pairs are ready to learn from.")
+    output.say(f"Kept as a preference pair; {_ready(ready)}.")
     output.say(f"The conversation goes on with: {first_line(chosen.content)}")
     output.result({**shown, "pair": pair.id, "chosen": chosen.id, "pairs_ready": ready})
     return 0
+
+
+def _ready(pairs: int) -> str:
+    return f"{count(pairs, 'pair is', 'pairs are')} ready to learn from"

@@ -12,6 +12,7 @@ from xeno.events import Sampling
 from xeno.feedback.recorder import FeedbackRecorder
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
+from xeno.words import count
 from xeno.workers.host_client import HostClient
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ def say_notes(reply: Reply, output: Output) -> None:
     if finished.fallback:
         output.say(f"({finished.fallback})")
     if finished.dropped_turns:
-        output.say(f"(The {finished.dropped_turns} oldest turns no longer fit and were left out.)")
+        dropped = count(finished.dropped_turns, "turn was", "turns were")
+        output.say(f"(It is too long to be read at once: the first {dropped} left out.)")
     if finished.reason == "length":
         output.say("(Cut off at the most tokens allowed; --max-tokens allows more.)")

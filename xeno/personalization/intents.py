@@ -186,8 +186,8 @@ class CustomModelTrainer:
         if len(rows) < LEAST_EXAMPLES:
             return {
                 "success": False,
-                "error": f"At least {LEAST_EXAMPLES} examples with an intent are needed; there "
-                f"are {len(rows)}.",
+                "error": f"At least {LEAST_EXAMPLES} examples with an intent are needed; "
+                f"you have {len(rows)}.",
                 "examples_used": len(rows),
             }
         encoder = self._encoder_in(self._profile.setting(ENCODER))

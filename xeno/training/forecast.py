@@ -21,6 +21,7 @@ from xeno.privacy.rdp import Mechanism
 from xeno.training.dataset import split, training_pairs
 from xeno.training.plan import ADVISED_PAIRS, MINIMUM_PAIRS, TrainingPlan
 from xeno.training.recipe import Recipe, resolve
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.store.profile import Profile
@@ -158,12 +159,13 @@ def _about_pairs(plan: TrainingPlan, pairs: int, held_out: int) -> tuple[list[st
         blockers.append("There are no pairs yet. Correct replies in the chat, or import a file.")
     elif pairs < MINIMUM_PAIRS and not plan.force:
         blockers.append(
-            f"There are {pairs} pairs and {MINIMUM_PAIRS} are needed. Collect more, or choose to "
-            "train with few pairs."
+            f"You have {count(pairs, 'pair')} and {MINIMUM_PAIRS} are needed. Collect more, "
+            "or choose to train with few pairs."
         )
     elif pairs < ADVISED_PAIRS and plan.private:
         warnings.append(
-            f"With {pairs} pairs the noise is strong; about {ADVISED_PAIRS} or more are advised."
+            f"With {count(pairs, 'pair')} the noise is strong; about {ADVISED_PAIRS} or more are "
+            "advised."
         )
     if pairs and plan.heldout_share > 0 and not held_out:
         warnings.append(
@@ -178,13 +180,13 @@ def _sentence(
 ) -> str:
     if not plan.private:
         return (
-            f"Learns from {training} pairs in {steps} steps without differential privacy: "
-            "single pairs may be recoverable from the version."
+            f"Learns from {count(training, 'pair')} in {count(steps, 'step')} without differential "
+            "privacy: single pairs may be recoverable from the version."
         )
     if run is None:
         return "A private run cannot start."
     return (
-        f"Learns from {training} pairs in {steps} noisy steps at epsilon {run.epsilon:.2f} "
-        f"({strength(run.epsilon)} protection of every single pair). Afterwards "
+        f"Learns from {count(training, 'pair')} in {count(steps, 'noisy step')} at epsilon "
+        f"{run.epsilon:.2f} ({strength(run.epsilon)} protection of every single pair). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

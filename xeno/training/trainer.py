@@ -41,6 +41,7 @@ from xeno.training.recipe import Recipe, resolve
 from xeno.training.rows import LeftOut, Row, encode_pair
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.store.pairs import Pair
@@ -329,9 +330,12 @@ def _about(rows: list[Row], left_out: list[LeftOut]) -> list[str]:
     """What happened to pairs that were too long, in words without their text."""
     said = []
     if shortened := sum(row.prompt_cut > 0 for row in rows):
-        said.append(f"{shortened} prompts were too long and lost their beginning.")
+        said.append(
+            f"{count(shortened, 'prompt was', 'prompts were')} too long: the beginning is cut."
+        )
     if left_out:
-        said.append(f"{len(left_out)} pairs were left out. The first: {left_out[0].reason}")
+        pairs = count(len(left_out), "pair was", "pairs were")
+        said.append(f"{pairs} left out. The first: {left_out[0].reason}")
     return said
 
 
