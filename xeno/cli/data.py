@@ -11,15 +11,12 @@ from xeno.cli.commands import Commands
 from xeno.cli.output import Output, first_line, size, when
 from xeno.cli.session import unlocked
 from xeno.data.exporting import KINDS, export, export_all
-from xeno.data.forms import IntentRow, MemoryRow, SettingRow
-from xeno.data.histories import History
 from xeno.data.importing import ImportReport, import_file, preview
 from xeno.data.imports import Import, Imports
 from xeno.data.mapping import parse
-from xeno.data.writing import Storable
+from xeno.data.shown import texts, things
 from xeno.errors import InvalidValueError
-from xeno.store.examples import Example
-from xeno.store.pairs import Pair, Pairs
+from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile
 from xeno.words import count
 
@@ -106,8 +103,7 @@ class _Progress:
 
 
 def _say_report(report: ImportReport, output: Output) -> None:
-    kinds = _forms(report.counts) or "nothing"
-    output.say(f"Imported {kinds} ({report.format}: {_forms(report.forms)}).")
+    output.say(f"{things(report.counts)} imported ({report.format}: {_forms(report.forms)}).")
     output.say(
         f"{report.duplicates:,} known already, {count(report.rejected_count, 'record')} could not "
         "be used."
@@ -135,7 +131,7 @@ def _preview(
         how = "guessed" if found.guessed else "as you said"
         pairs = ", ".join(f"{field}={column}" for field, column in found.mapping.items())
         output.say(f"Mapping ({how}): {pairs}.")
-    values = [(row, _shown(row.stored)) for row in found.rows]
+    values = [(row, texts(row.stored)) for row in found.rows]
     output.table(
         ("line", "kind", "prompt", "reply", "beside it", "known"),
         [
@@ -171,29 +167,12 @@ def _preview(
     return 1 if found.rejected_count and not found.rows else 0
 
 
-def _shown(thing: Storable) -> tuple[str, str, str]:
-    """A thing in three texts: what was asked, what was said, and what stands beside it."""
-    if isinstance(thing, Pair):
-        return thing.prompt[-1].content, thing.chosen, f"rejected: {thing.rejected}"
-    if isinstance(thing, Example):
-        return thing.prompt[-1].content, thing.reply, thing.label or ""
-    if isinstance(thing, IntentRow):
-        return thing.text, thing.reply, thing.intent
-    if isinstance(thing, History):
-        said = next((t.content for t in thing.turns if t.role == "assistant"), "")
-        return thing.title, said, f"{len(thing.turns)} turns"
-    if isinstance(thing, SettingRow):
-        return thing.key, thing.value, ""
-    assert isinstance(thing, MemoryRow)
-    return f"{thing.topic} {thing.name}".strip(), str(thing.content), thing.kind
-
-
 def _list(profile: Profile, output: Output) -> int | None:
     imports = Imports(profile.db).all()
     output.table(
         ("id", "when", "file", "format", "added", "undone"),
         [
-            (i.id, when(i.created), i.file, i.format, _forms(i.counts), i.undone is not None)
+            (i.id, when(i.created), i.file, i.format, things(i.counts), i.undone is not None)
             for i in imports
         ],
     )
