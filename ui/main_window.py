@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +37,8 @@ from ui.widgets.basics import label
 from ui.widgets.notice import Notice
 from ui.words import count
 from xeno import __version__
+from xeno.data.transcript import write_transcript
 from xeno.store.conversations import Conversations
-from xeno.store.files import write_atomic
 from xeno.store.runs import Run, Runs
 
 SHORTCUTS = (
@@ -275,14 +274,7 @@ class MainWindow(QMainWindow):
 
         def work() -> None:
             assert conversation_id is not None
-            turns = store.messages(conversation_id)
-            if path.suffix.lower() == ".json":
-                listed = [{"role": turn.role, "content": turn.content} for turn in turns]
-                text = json.dumps(listed, ensure_ascii=False, indent=2)
-            else:
-                who = {"user": "You", "assistant": "Assistant"}
-                text = "\n\n".join(f"**{who[turn.role]}**\n\n{turn.content}" for turn in turns)
-            write_atomic(path, (text + "\n").encode())
+            write_transcript(path, store.messages(conversation_id))
 
         self._session.do(
             work, lambda _: self.notice.inform("The conversation is exported."), owner=self

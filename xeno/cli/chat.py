@@ -27,10 +27,11 @@ def add(commands: Commands) -> None:
         help="who answers: active (default), base, or a version such as v3",
     )
     parser.add_argument("--base", metavar="DIR", type=Path, help="another base model for this chat")
-    _sampling_options(parser)
+    sampling_options(parser)
 
 
-def _sampling_options(parser: ArgumentParser) -> None:
+def sampling_options(parser: ArgumentParser) -> None:
+    """The options that say how a reply is drawn; `sampling_of` reads them."""
     parser.add_argument(
         "--max-tokens", type=int, default=256, metavar="N", help="longest reply (default: 256)"
     )
@@ -49,7 +50,7 @@ def run(arguments: Namespace, output: Output) -> int | None:
     if arguments.message is None and (arguments.json or not interactive()):
         print("xeno chat: give a message, or '-' to read it from stdin.", file=sys.stderr)
         return 2
-    sampling = _sampling(arguments)
+    sampling = sampling_of(arguments)
     with unlocked(arguments) as profile, HostClient(profile, arguments.base) as host:
         if arguments.message is None:
             talk = Talk(profile, host, output, sampling, arguments.version, arguments.conversation)
@@ -75,7 +76,8 @@ def run(arguments: Namespace, output: Output) -> int | None:
     return 0
 
 
-def _sampling(arguments: Namespace) -> Sampling:
+def sampling_of(arguments: Namespace) -> Sampling:
+    """How a reply is drawn. Raises InvalidValueError for a number out of range."""
     try:
         return Sampling(
             max_tokens=arguments.max_tokens,

@@ -88,6 +88,29 @@ class Conversations:
             )
         return Conversation(**dict(row))
 
+    def with_id(self, beginning: str) -> str:
+        """The id that begins so. Raises InvalidValueError unless there is exactly one."""
+        rows = self._db.read(
+            "SELECT id FROM conversations WHERE substr(id, 1, ?) = ? LIMIT 2",
+            (len(beginning), beginning),
+        )
+        if len(rows) != 1 or not beginning:
+            raise InvalidValueError(
+                f"There is no single conversation {beginning!r}.",
+                "Several ids begin so." if rows else "No id begins so.",
+                "See 'xeno conversations' for the ids.",
+            )
+        return str(rows[0]["id"])
+
+    def find(self, text: str, limit: int = 50) -> list[StoredMessage]:
+        """The turns that hold `text`, whatever the case of its ASCII letters, newest first."""
+        rows = self._db.read(
+            "SELECT * FROM messages WHERE superseded = 0 AND content LIKE ? ESCAPE '\\' "
+            "ORDER BY created DESC, position DESC LIMIT ?",
+            (like(text), limit),
+        )
+        return [_message(row) for row in rows]
+
     def rename(self, conversation_id: str, title: str) -> None:
         """Give the conversation another title."""
         self.get(conversation_id)
