@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, duration, when
 from xeno.cli.session import interactive, unlocked
 from xeno.errors import InvalidValueError, XenoError
@@ -97,7 +97,7 @@ def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
     for assignment in arguments.set:
         key, equals, value = assignment.partition("=")
         if not equals:
-            raise InvalidValueError(
+            raise UsageError(
                 f"{assignment!r} is not KEY=VALUE.", "", "Write for example --set epochs=3."
             )
         values[key.strip()] = None if value.strip().lower() in {"none", "auto", ""} else value
@@ -117,7 +117,7 @@ def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InvalidValueError(
+        raise UsageError(
             f"The setting {name!r} cannot be used." if name else "The plan cannot be used.",
             f"{first['msg']}.",
             f"The settings are: {', '.join(TrainingPlan.model_fields)}.",
