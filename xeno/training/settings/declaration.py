@@ -1,0 +1,51 @@
+"""How a setting is declared: what it means, in which range, and what it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+
+def setting(
+    default: Any,
+    title: str,
+    description: str,
+    *,
+    unit: str = "",
+    memory: str = "",
+    quality: str = "",
+    privacy: str = "",
+    **bounds: float,
+) -> Any:
+    """A field of the plan.
+
+    Args:
+        description: its meaning in a sentence or two.
+        unit: of its value; empty where it has none.
+        memory, quality, privacy: what a larger value (or a choice) does to each, in a sentence;
+            empty where it does nothing.
+        bounds: `ge`, `gt`, `le`, `lt`.
+    """
+    effects = {"memory": memory, "quality": quality, "privacy": privacy}
+    extra: dict[str, Any] = {"unit": unit, "effects": effects}
+    return Field(  # type: ignore[call-overload]
+        default=default, title=title, description=description, json_schema_extra=extra, **bounds
+    )
+
+
+def unit(declared: FieldInfo) -> str:
+    """The unit of a setting's value; empty where it has none."""
+    return str(_extra(declared).get("unit", ""))
+
+
+def effects(declared: FieldInfo) -> dict[str, str]:
+    """What a setting does to "memory", "quality" and "privacy"; only what it does change."""
+    found: dict[str, str] = _extra(declared).get("effects", {})
+    return {name: text for name, text in found.items() if text}
+
+
+def _extra(declared: FieldInfo) -> dict[str, Any]:
+    extra = declared.json_schema_extra
+    return dict(extra) if isinstance(extra, dict) else {}
