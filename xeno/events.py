@@ -181,7 +181,7 @@ class Progress(Message):
     steps: int
     loss: float
     reward_margin: float
-    preference_accuracy: float
+    preference_accuracy: float | None
     learning_rate: float
     gradient_norm: float
     pairs_per_second: float
