@@ -50,7 +50,7 @@ class Kto:
         count = there.sum(1)
         margin = torch.where(there, sign * self.beta * log_ratios, 0.0).sum(1) / count
         right = torch.where(there, preferred(lifted.detach(), torch.zeros(())), 0.0).sum(1) / count
-        return RowLoss(losses.sum(1) * batch.weights, margin, right)
+        return RowLoss(losses.sum(1) * batch.weights, margin, right, logps[::2].detach())
 
     def prepared(self, rows: Sequence[Row], mean_log_ratio: MeanLogRatio) -> Kto:
         """With the divergence measured on the replies of `rows`, each under another's prompt."""

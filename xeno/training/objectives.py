@@ -29,12 +29,13 @@ class RowLoss:
     `margin` is the objective's own measure of how far the row is learned: the difference of the
     implicit rewards of a pair, the signed reward of a rated reply, the gain in log-probability
     per token of an imitated one. `accuracy` is 1, one half or 0; None where there is nothing to
-    be right about.
+    be right about. `logps` is the log-probability of the chosen or only reply.
     """
 
     loss: torch.Tensor
     margin: torch.Tensor
     accuracy: torch.Tensor | None
+    logps: torch.Tensor
 
 
 class Objective(Protocol):
@@ -95,7 +96,7 @@ class Dpo:
         if self.sft_weight:
             loss = loss - self.sft_weight * means[:, 0]
         accuracy = preferred(means[:, 0].detach(), means[:, 1].detach())
-        return RowLoss(loss * batch.weights, margin, accuracy)
+        return RowLoss(loss * batch.weights, margin, accuracy, logps[::2].detach())
 
     def prepared(self, rows: Sequence[Row], mean_log_ratio: MeanLogRatio) -> Dpo:
         return self
@@ -126,7 +127,7 @@ class Sft:
     def __call__(self, logps: torch.Tensor, reference: torch.Tensor, batch: Batch) -> RowLoss:
         means = mean_logps(logps, batch)[:, 0]
         gain = means.detach() - mean_logps(reference, batch)[:, 0]
-        return RowLoss(-means * batch.weights, gain, None)
+        return RowLoss(-means * batch.weights, gain, None, logps[::2].detach())
 
     def prepared(self, rows: Sequence[Row], mean_log_ratio: MeanLogRatio) -> Sft:
         return self

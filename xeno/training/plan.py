@@ -13,6 +13,7 @@ from pydantic import ConfigDict, model_validator
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
+from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import ObjectiveSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.schedule import ScheduleSettings
@@ -28,6 +29,7 @@ SECTIONS = {
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
     "Long texts": TruncationSettings,
+    "Evaluation and samples": EvaluationSettings,
 }
 """The families of settings, in the order in which they are shown."""
 
@@ -35,6 +37,7 @@ SECTIONS = {
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
     TruncationSettings,
+    EvaluationSettings,
     DataSettings,
     AdapterSettings,
     ScheduleSettings,

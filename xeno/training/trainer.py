@@ -42,13 +42,14 @@ from xeno.training.methods import objective_for
 from xeno.training.modules import layers
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
+from xeno.training.samples import Samples
+from xeno.training.settings.evaluation import sample_prompts
 from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
 
     from xeno.store.profile import Profile
 
@@ -154,7 +155,10 @@ class _Training:
                 private=plan.private,
             )
         )
-        outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit)
+        samples = None
+        if sample_prompts(plan):
+            samples = Samples(plan, policy.model, tokenizer, base.context)
+        outcomes = self._steps(stages, sigmas, policy, adapted, limit, samples)
         outcome = outcomes[-1]
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
@@ -211,8 +215,8 @@ class _Training:
         sigmas: list[float],
         policy: Policy,
         adapted: PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
         limit: int,
+        samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
         outcomes: list[Outcome] = []
@@ -229,6 +233,7 @@ class _Training:
                 stage.measured,
                 self.emit,
                 self.stop,
+                samples,
                 steps_before=sum(each.recipe.steps for each in stages[:number]),
                 steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
