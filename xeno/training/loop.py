@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from xeno.errors import XenoError
 from xeno.events import Evaluated, Event, LogLine, Progress, StopTraining
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import trainable
+from xeno.training.batches import passes
 from xeno.training.learner import Learner
 from xeno.training.loss import dpo_loss, mean_logps, preferred
 from xeno.training.plan import TrainingPlan
@@ -25,8 +25,6 @@ from xeno.training.rows import Row
 
 _EVALUATIONS = 4
 _TOKENS_AT_ONCE = 16384
-_WARM_UP = 0.1
-_LAST_RATE = 0.1
 _PATIENCE = 2.0
 """Seconds that measuring a kept version may take after a stop."""
 
@@ -146,14 +144,12 @@ class Loop:
             for _ in range(recipe.steps):
                 yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
             return
-        order = random.Random(self._plan.seed)
-        size, left = int(recipe.batch_size), recipe.steps
-        while left > 0:
-            order.shuffle(rows)
-            for start in range(0, len(rows), size):
-                if left > 0:
-                    yield rows[start : start + size]
-                left -= 1
+        yield from passes(rows, self._plan, int(recipe.batch_size), recipe.steps, self._ease)
+
+    def _ease(self, row: Row) -> float:
+        """By how much the base prefers the chosen reply, per token."""
+        chosen, rejected = self._reference[row.pair_id].tolist()
+        return float(chosen / max(1, len(row.chosen)) - rejected / max(1, len(row.rejected)))
 
     def _step(self, taken: int, batch: Sequence[Row]) -> None:
         begun = time.monotonic()
@@ -163,7 +159,7 @@ class Loop:
             self._learner.add(losses)
             measures = measures.plus(losses.detach(), margins.detach(), means.detach())
         before = self._snapshot() if taken == 0 else None
-        rate = self._rate(taken)
+        rate = self._recipe.schedule.rate(taken)
         norm = self._learner.step(len(batch), rate)
         if not self._plan.private and not math.isfinite(norm):
             words = f"Step {taken + 1} was left out: its gradient was not a finite number."
@@ -198,18 +194,6 @@ class Loop:
             logps, reference, batch, beta=self._plan.beta, sft_weight=self._recipe.sft_weight
         )
         return result.loss, result.margin, mean_logps(logps, batch)
-
-    def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
-        the last ones average the noise out."""
-        peak, steps = self._recipe.learning_rate, self._recipe.steps
-        if self._plan.private:
-            return peak * (1 - taken / steps)
-        warm_up = max(1, round(_WARM_UP * steps))
-        if taken < warm_up:
-            return peak * (taken + 1) / warm_up
-        way = (taken - warm_up) / max(1, steps - warm_up)
-        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         """Micro-batches of rows of like length; stops are obeyed between them."""
