@@ -168,4 +168,4 @@ def _make(name: str, plan: TrainingPlan) -> Callable[[Any], torch.optim.Optimize
 
             kind = bitsandbytes.optim
             form = kind.PagedAdamW8bit if name.startswith("paged") else kind.AdamW8bit
-            return lambda groups: form(groups, betas=betas, eps=eps, weight_decay=decay)  # type: ignore[no-any-return]
+            return lambda groups: form(groups, betas=betas, eps=eps, weight_decay=decay)

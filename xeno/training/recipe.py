@@ -77,9 +77,8 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
         target_modules=target_modules(shapes, few=plan.private),
     )
     if plan.private:
-        rate = (
-            1.0 if pairs < plan.full_batch_below else min(1.0, plan.sampled_batch / max(1, pairs))
-        )
+        sampled = pairs >= max(plan.full_batch_below, plan.sampled_batch)
+        rate = plan.sampled_batch / pairs if sampled else 1.0
         batch = max(1.0, rate * pairs)
         steps = plan.private_steps if plan.epochs is None else math.ceil(plan.epochs / rate)
     else:
