@@ -13,6 +13,7 @@ from pydantic import ConfigDict, model_validator
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
+from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
@@ -28,6 +29,7 @@ SECTIONS = {
     "Optimizer": OptimizerSettings,
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
+    "Evaluation and samples": EvaluationSettings,
 }
 """The families of settings, in the order in which they are shown."""
 
@@ -36,6 +38,7 @@ _BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    EvaluationSettings,
     DataSettings,
     AdapterSettings,
     OptimizerSettings,

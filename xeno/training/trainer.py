@@ -39,7 +39,9 @@ from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.rows import LeftOut, Row, encode_pair
+from xeno.training.samples import Samples
 from xeno.training.selection import select
+from xeno.training.settings.evaluation import sample_prompts
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
 
@@ -157,9 +159,13 @@ class _Training:
                 private=plan.private,
             )
         )
+        samples = None
+        if sample_prompts(plan):
+            samples = Samples(plan, policy.model, tokenizer, base.context)
         loop = Loop(
-            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop
-        )
+            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop,
+            samples,
+        )  # fmt: skip
         outcome = loop.run()
         metrics = outcome.metrics | {
             "pairs_training": len(rows),
