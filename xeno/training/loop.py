@@ -21,13 +21,13 @@ from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
 from xeno.training.learner import Learner
 from xeno.training.loss import dpo_loss, mean_logps, preferred
+from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
 from xeno.training.rows import Row
 from xeno.training.samples import Samples
 
-_TOKENS_AT_ONCE = 16384
 _PATIENCE = 2.0
 """Seconds that measuring a kept version may take after a stop."""
 
@@ -117,6 +117,7 @@ class Loop:
         self._emit = emit
         self._stop = stop
         self._samples = samples
+        self._limits = Limits(plan.micro_batch_size)
         self._reference: dict[str, torch.Tensor] = {}
         self._seconds = 0.0
         self._pairs_done = 0
@@ -256,18 +257,13 @@ class Loop:
         return result.loss, result.margin, mean_logps(logps, batch)
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Micro-batches of rows of like length; stops are obeyed between them."""
-        part: list[Row] = []
-        for row in sorted(rows, key=lambda each: each.tokens):
-            full = len(part) == self._plan.micro_batch_size
-            if part and (full or row.tokens * (len(part) + 1) > _TOKENS_AT_ONCE):
-                self._obey()
-                yield part
-                part = []
-            part.append(row)
-        self._obey()
-        if part:
+        """The micro-batches of `rows`; stops are obeyed before each and once where none is."""
+        parts = micro_batches(rows, self._limits)
+        for part in parts:
+            self._obey()
             yield part
+        if not parts:
+            self._obey()
 
     def _obey(self) -> None:
         order = self._stop()
