@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from xeno.events import ChatMessage
-from xeno.training.settings.objective import ObjectiveSettings, Stage
+from xeno.training.plan import TrainingPlan
+from xeno.training.selection import select
+from xeno.training.settings.objective import Stage
 
 if TYPE_CHECKING:
     from xeno.store.examples import Example, ExampleKind
@@ -50,24 +52,25 @@ class Sample:
 _AnyUnit = TypeVar("_AnyUnit", bound=Unit)
 
 
-def units_for(profile: Profile, stage: Stage, settings: ObjectiveSettings) -> list[Pair | Sample]:
+def units_for(profile: Profile, stage: Stage, plan: TrainingPlan) -> list[Pair | Sample]:
     """The units of a stage, in an order that follows from their content alone.
 
     DPO learns from pairs; KTO from rated replies and, if `kto_pairs`, from pairs; SFT from the
-    replies of instructions and chats, from the chosen replies of pairs, or from both.
+    replies of instructions and chats, from the chosen replies of pairs, or from both. Of the
+    pairs those that the plan selects.
     """
     if stage == "dpo":
-        return list(training_pairs(profile))
+        return list(select(training_pairs(profile), plan).pairs)
     found: list[Pair | Sample] = []
     if stage == "kto":
         found += _samples(profile, ("unpaired",))
-        if settings.kto_pairs:
-            found += training_pairs(profile)
+        if plan.kto_pairs:
+            found += select(training_pairs(profile), plan).pairs
     else:
-        if settings.sft_sources != "chosen":
+        if plan.sft_sources != "chosen":
             found += _samples(profile, ("instruction", "chat"))
-        if settings.sft_sources != "examples":
-            found += [_chosen(pair) for pair in training_pairs(profile)]
+        if plan.sft_sources != "examples":
+            found += [_chosen(pair) for pair in select(training_pairs(profile), plan).pairs]
     return sorted(found, key=lambda unit: unit.fingerprint)
 
 
@@ -107,14 +110,34 @@ def _chosen(pair: Pair) -> Sample:
     )
 
 
+def split_for(
+    plan: TrainingPlan, pairs: Sequence[_AnyUnit]
+) -> tuple[list[_AnyUnit], list[_AnyUnit]]:
+    """`split` as `plan` has it."""
+    return split(
+        pairs,
+        plan.heldout_share,
+        plan.seed if plan.heldout_seed is None else plan.heldout_seed,
+        private=plan.private,
+        least=plan.heldout_least,
+        most=plan.heldout_most,
+    )
+
+
 def split(
-    pairs: Sequence[_AnyUnit], share: float, seed: int, *, private: bool = False
+    pairs: Sequence[_AnyUnit],
+    share: float,
+    seed: int,
+    *,
+    private: bool = False,
+    least: int = 1,
+    most: int | None = None,
 ) -> tuple[list[_AnyUnit], list[_AnyUnit]]:
     """(training, held out) with whole groups held out, so that no conversation is in both.
 
     Groups are taken in an order given by `seed` until `share` of the pairs is reached; a group
-    that would overshoot is passed over. At least one pair is held out where `share` is above 0
-    and a group is small enough; none where all pairs are of one group.
+    that would overshoot is passed over. At least `least` pairs and at most `most` are held out
+    where `share` is above 0 and groups are small enough; none where all pairs are of one group.
 
     Under differential privacy (`private`) each group is drawn alone with probability `share`:
     whether a pair is trained on must not depend on which other pairs there are. Only where this
@@ -127,14 +150,18 @@ def split(
         drawn = {name for name in groups if _rank(seed, name) < share}
         held_out = drawn if len(drawn) < len(groups) else set()
     else:
-        held_out = _share_of(groups, share, seed)
+        held_out = _share_of(groups, share, seed, least, most)
     training = [pair for pair in pairs if pair.group_id not in held_out]
     return training, [pair for pair in pairs if pair.group_id in held_out]
 
 
-def _share_of(groups: dict[str, list[_AnyUnit]], share: float, seed: int) -> set[str]:
+def _share_of(
+    groups: dict[str, list[_AnyUnit]], share: float, seed: int, least: int, most: int | None
+) -> set[str]:
     total = sum(len(group) for group in groups.values())
-    wanted = max(1, round(share * total)) if share > 0 else 0
+    wanted = max(least, round(share * total)) if share > 0 else 0
+    if most is not None:
+        wanted = min(wanted, most)
     held_out: set[str] = set()
     count = 0
     for name in sorted(groups, key=lambda each: _rank(seed, each)):

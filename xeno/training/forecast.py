@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from xeno.models.base import inspect_base
 from xeno.privacy import rdp
-from xeno.privacy.budget import LEAST_SHARE, strength
+from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.rdp import Mechanism
 from xeno.training.plan import ADVISED_PAIRS, TrainingPlan
@@ -80,7 +80,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     run: _Private | None = None
     if plan.private and all(stage.training for stage in stages):
         run = _private(plan, recipes, ledger.history(), budget, budget_delta, spent)
-        if run is None or run.epsilon < LEAST_SHARE * plan.epsilon:
+        if run is None or run.epsilon < plan.least_epsilon_share * plan.epsilon:
             left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
             blockers.append(
                 f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "

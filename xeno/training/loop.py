@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from xeno.errors import XenoError
 from xeno.events import Evaluated, Event, LogLine, Progress, SampleReplies, StopTraining
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import dropping, switched_off, trainable
+from xeno.training.batches import passes
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
 from xeno.training.learner import Learner
@@ -27,8 +27,6 @@ from xeno.training.recipe import Recipe
 from xeno.training.rows import Row
 from xeno.training.samples import Samples
 
-_WARM_UP = 0.1
-_LAST_RATE = 0.1
 _PATIENCE = 2.0
 """Seconds that measuring a kept version may take after a stop."""
 
@@ -127,8 +125,8 @@ class Loop:
         self._held_out = held_out
         self._emit = emit
         self._stop = stop
-        self._limits = Limits(plan.micro_batch_size)
         self._samples = samples
+        self._limits = Limits(plan.micro_batch_size)
         self._reference: dict[str, torch.Tensor] = {}
         self._seconds = 0.0
         self._pairs_done = 0
@@ -194,14 +192,12 @@ class Loop:
             for _ in range(recipe.steps):
                 yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
             return
-        order = random.Random(self._plan.seed)
-        size, left = int(recipe.batch_size), recipe.steps
-        while left > 0:
-            order.shuffle(rows)
-            for start in range(0, len(rows), size):
-                if left > 0:
-                    yield rows[start : start + size]
-                left -= 1
+        yield from passes(rows, self._plan, int(recipe.batch_size), recipe.steps, self._ease)
+
+    def _ease(self, row: Row) -> float:
+        """By how much the base prefers the chosen reply, per token."""
+        chosen, rejected = self._reference[row.pair_id].tolist()
+        return float(chosen / max(1, len(row.chosen)) - rejected / max(1, len(row.rejected)))
 
     def _step(self, taken: int, batch: Sequence[Row]) -> None:
         begun = time.monotonic()
@@ -213,7 +209,7 @@ class Loop:
                 self._learner.add(result.loss)
                 measures = measures.plus(part, result)
         before = self._snapshot() if taken == 0 else None
-        rate = self._rate(taken)
+        rate = self._recipe.schedule.rate(taken)
         norm = self._learner.step(len(batch), rate)
         if not self._plan.private and not math.isfinite(norm):
             words = f"Step {taken + 1} was left out: its gradient was not a finite number."
@@ -281,18 +277,6 @@ class Loop:
             replies += batch.pairs + int(batch.paired.sum())
         return total / replies if replies else 0.0
 
-    def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
-        the last ones average the noise out."""
-        peak, steps = self._recipe.learning_rate, self._recipe.steps
-        if self._plan.private:
-            return peak * (1 - taken / steps)
-        warm_up = max(1, round(_WARM_UP * steps))
-        if taken < warm_up:
-            return peak * (taken + 1) / warm_up
-        way = (taken - warm_up) / max(1, steps - warm_up)
-        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
-
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         """The micro-batches of `rows`; stops are obeyed before each and once where none is."""
         parts = micro_batches(rows, self._limits)
@@ -334,14 +318,14 @@ class Loop:
     def _evaluate(self, step: int) -> Evaluated:
         """Score the held-out pairs and say so."""
         begun = time.monotonic()
-        measures, shorter = _Measures(), 0.0
+        measures, shorter_ones = _Measures(), 0.0
         whole = step in {0, self._recipe.steps} or self._plan.evaluation_pairs is None
         held_out = self._held_out if whole else self._held_out[: self._plan.evaluation_pairs]
         objective = self._objective.prepared(held_out, self._mean_log_ratio)
         for part in self._parts(held_out):
             measures = measures.plus(part, self._losses(part, objective))
-            shorter += sum(_shorter(row) for row in part)
-        baseline = measures.mean(shorter) if all(row.rejected for row in held_out) else None
+            shorter_ones += sum(shorter(row) for row in part)
+        baseline = measures.mean(shorter_ones) if all(row.rejected for row in held_out) else None
         event = Evaluated(
             run_id=self._run_id,
             step=self._before + step,
@@ -393,7 +377,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _shorter(row: Row) -> float:
+def shorter(row: Row) -> float:
     """What picking the shorter reply scores: 1 if it is the chosen one, one half at a tie."""
     return (1 + (len(row.rejected) > len(row.chosen)) - (len(row.rejected) < len(row.chosen))) / 2
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from xeno.errors import InvalidValueError
 from xeno.privacy.rdp import Mechanism
-from xeno.training.dataset import split, units_for
+from xeno.training.dataset import split_for, units_for
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 from xeno.training.settings.objective import STAGES, Stage
 
@@ -53,7 +53,7 @@ def stage_data(profile: Profile, plan: TrainingPlan) -> list[StageData]:
     found = []
     for name in STAGES[plan.method]:
         units = units_for(profile, name, plan)
-        training, held_out = split(units, plan.heldout_share, plan.seed, private=plan.private)
+        training, held_out = split_for(plan, units)
         found.append(StageData(name, _plan_of(name, plan), tuple(training), tuple(held_out)))
     return found
 
@@ -96,7 +96,7 @@ def noise_multipliers(
         target = epsilon
         if number < len(runs):
             target = spent_epsilon + plan.sft_privacy_share * (epsilon - spent_epsilon)
-        sigma = solve(target, delta, rate, steps, history)
+        sigma = max(solve(target, delta, rate, steps, history), plan.least_noise)
         found.append(sigma)
         if not math.isfinite(sigma):
             return [math.inf] * len(runs)

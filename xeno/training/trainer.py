@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from xeno.errors import BudgetError, XenoError
+from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
-from xeno.privacy.budget import LEAST_SHARE
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
@@ -40,6 +39,7 @@ from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
 from xeno.training.methods import objective_for
 from xeno.training.modules import layers
+from xeno.training.optimizers import build
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.samples import Samples
@@ -50,6 +50,7 @@ from xeno.versions.registry import Manifest, Registry
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
 
     from xeno.store.profile import Profile
 
@@ -158,7 +159,7 @@ class _Training:
         samples = None
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
-        outcomes = self._steps(stages, sigmas, policy, adapted, limit, samples)
+        outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
@@ -203,6 +204,10 @@ class _Training:
 
     def _data(self) -> list[StageData]:
         """What each stage learns from; an error where that is too little."""
+        if reasons := self.plan.contradictions():
+            raise InvalidValueError(
+                "These settings do not go together.", " ".join(reasons), "Change one of them."
+            )
         data = stage_data(self.profile, self.plan)
         for stage in data:
             if error := too_few(stage, self.plan.force):
@@ -215,12 +220,16 @@ class _Training:
         sigmas: list[float],
         policy: Policy,
         adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
         limit: int,
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
         outcomes: list[Outcome] = []
         for number, (stage, sigma) in enumerate(zip(stages, sigmas, strict=True)):
+            if self.plan.engine == "trl":
+                outcomes.append(self._with_trl(stage, policy, adapted, tokenizer))
+                break
             learner = self._learner(adapted, stage, sigma)
             loop = Loop(
                 self.run.id,
@@ -243,11 +252,24 @@ class _Training:
                 break
         return outcomes
 
+    def _with_trl(
+        self,
+        stage: StageRows,
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Outcome:
+        from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
+
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
+
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
-            return PlainLearner(adapted)
+            optimizer = build(self.plan, adapted)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
+            lambda: build(self.plan, adapted),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
@@ -268,7 +290,7 @@ class _Training:
                 runs, budget, budget_delta, plan, calibrate, history, ledger.spent()
             )
         granted = _proved(runs, sigmas, plan.delta)
-        if granted >= LEAST_SHARE * plan.epsilon:
+        if granted >= plan.least_epsilon_share * plan.epsilon:
             return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
