@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -112,8 +113,10 @@ class _Watch:
     def _note(self, event: str, arguments: Any) -> None:
         if not self.on:
             return
-        if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-            self.seen.append(str(arguments[0]))
+        if event == "open" and not isinstance(arguments[0], int):
+            path, mode, flags = arguments
+            if set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR):
+                self.seen.append(str(path))
         elif event == "socket.connect":
             self.seen.append(f"socket {arguments[1:]}")
 
