@@ -35,6 +35,7 @@ from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.training.settings.objective import Method
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
 
@@ -180,9 +181,10 @@ class _Watcher:
             case RunStarted():
                 self.started = event
                 self._output.progress(
-                    f"Learning from {event.pairs_training} pairs in {event.steps} steps, "
-                    f"{event.pairs_heldout} held out, {event.pairs_left_out} left out; "
-                    f"{event.dtype}, {event.threads} threads."
+                    f"Learning from {count(event.pairs_training, 'pair')} in "
+                    f"{count(event.steps, 'step')}, {event.pairs_heldout} held out, "
+                    f"{event.pairs_left_out} left out; "
+                    f"{event.dtype}, {count(event.threads, 'thread')}."
                 )
             case Progress():
                 self._progress(event)
@@ -211,8 +213,6 @@ class _Watcher:
         share = event.step / max(event.steps, 1)
         if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
             self._shown = share
-            right = event.preference_accuracy
-            accuracy = "" if right is None else f"accuracy {right:.2f}  "
             self._output.progress(
                 f"step {event.step}/{event.steps}  loss {_known(event.loss, '.4f')}  "
                 f"margin {_known(event.reward_margin, '+.3f')}  {accuracy}"
@@ -328,8 +328,8 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say("No pair was held out, so there is no accuracy to report.")
     if values["pairs_left_out"]:
         output.say(
-            f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
-            "no reply was cut."
+            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
+            "nothing; no reply was cut."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"

@@ -21,6 +21,7 @@ from xeno.privacy.rdp import Mechanism
 from xeno.training.plan import ADVISED_PAIRS, TrainingPlan
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.stages import NOUNS, StageData, noise_multipliers, stage_data, too_few
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.store.profile import Profile
@@ -170,15 +171,15 @@ def _about_units(plan: TrainingPlan, stages: Sequence[StageData]) -> tuple[list[
     blockers: list[str] = []
     warnings: list[str] = []
     for stage in stages:
-        count, noun = len(stage.units), NOUNS[stage.name]
+        units, noun = len(stage.units), NOUNS[stage.name]
         if error := too_few(stage, plan.force):
-            blockers.append(f"{error.why if count else error.what} {error.todo}")
-        elif count < ADVISED_PAIRS and plan.private:
+            blockers.append(f"{error.why if units else error.what} {error.todo}")
+        elif units < ADVISED_PAIRS and plan.private:
             warnings.append(
-                f"With {count} {noun} the noise is strong; about {ADVISED_PAIRS} or more are "
+                f"With {units} {noun} the noise is strong; about {ADVISED_PAIRS} or more are "
                 "advised."
             )
-        if count and plan.heldout_share > 0 and not stage.held_out:
+        if units and plan.heldout_share > 0 and not stage.held_out:
             warnings.append(
                 f"None of the {noun} is held out, since there are too few groups of them: what "
                 "was learned cannot be measured."
@@ -196,13 +197,13 @@ def _sentence(
     what = ", then ".join(f"{len(stage.training)} {NOUNS[stage.name]}" for stage in stages)
     if not plan.private:
         return (
-            f"Learns from {what} in {steps} steps without differential privacy: "
+            f"Learns from {what} in {count(steps, 'step')} without differential privacy: "
             "single ones may be recoverable from the version."
         )
     if run is None:
         return "A private run cannot start."
     return (
-        f"Learns from {what} in {steps} noisy steps at epsilon {run.epsilon:.2f} "
+        f"Learns from {what} in {count(steps, 'noisy step')} at epsilon {run.epsilon:.2f} "
         f"({strength(run.epsilon)} protection of every single one). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

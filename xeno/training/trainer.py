@@ -265,11 +265,10 @@ class _Training:
 
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
-            optimizer = build(self.plan, adapted)
-            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
+            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(self.plan, adapted),
+            lambda: build(stage.plan, adapted),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
