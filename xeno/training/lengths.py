@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 from xeno.errors import BaseModelError
 from xeno.models.chat import encode_exchange
 from xeno.models.light_tokenizer import light_tokenizer
+from xeno.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
     from xeno.models.base import BaseModel
     from xeno.store.pairs import Pair
 
-_CHARACTERS = 400_000
-"""About as much text as is encoded for an answer: some 0.3 s."""
+LEAST_PROMPT = 16
+"""Tokens of a longer prompt that must remain when it is shortened to fit."""
+_CHARACTERS = 200_000
+"""About as much text as is encoded for an answer: some 0.2 s."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,14 @@ class Length:
     rejected: int
 
     @property
+    def reply(self) -> int:
+        """Tokens of the longer reply."""
+        return max(self.chosen, self.rejected)
+
+    @property
     def longest(self) -> int:
         """Tokens of the prompt with the longer reply."""
-        return self.prompt + max(self.chosen, self.rejected)
+        return self.prompt + self.reply
 
     @property
     def row(self) -> int:
@@ -55,6 +63,21 @@ def lengths(base: BaseModel, pairs: Sequence[Pair], characters: int = _CHARACTER
         return [_length(tokenizer, pair) for pair in _sample(pairs, characters)]
     except (BaseModelError, TemplateError, TypeError, ValueError, KeyError):
         return []
+
+
+def misfits(
+    found: Sequence[Length], base: BaseModel, plan: TrainingPlan, pairs: int
+) -> dict[str, int]:
+    """How many of `pairs` pairs are too long for `base` and `plan`, by reason; scaled up where
+    `found` are the lengths of a sample."""
+    limit = min(plan.max_length, base.context)
+    too_long = sum(each.reply + min(each.prompt, LEAST_PROMPT) > limit for each in found)
+    if not too_long:
+        return {}
+    sampled = len(found) < pairs
+    number = round(too_long * pairs / len(found)) if sampled else too_long
+    reason = f"with a reply too long for {limit} tokens"
+    return {f"{reason} (estimated from {len(found)} pairs)" if sampled else reason: number}
 
 
 def _length(tokenizer: Any, pair: Pair) -> Length:

@@ -99,7 +99,7 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
         optimizer=optimizer,
         schedule=schedule(plan, peak, steps),
         sft_weight=SFT_WEIGHT if plan.sft_weight is None else plan.sft_weight,
-        trainable=_trainable(shapes, adapter),
+        trainable=trained_numbers(shapes, adapter),
     )
 
 
@@ -144,7 +144,8 @@ def _width(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return max(min(shape) for shape in shapes.values() if len(shape) == 2)
 
 
-def _trainable(shapes: Mapping[str, tuple[int, ...]], adapter: AdapterConfig) -> int:
+def trained_numbers(shapes: Mapping[str, tuple[int, ...]], adapter: AdapterConfig) -> int:
+    """How many numbers of `adapter` are trained on a base with these `shapes`."""
     total = 0
     for name, shape in shapes.items():
         path = name.removesuffix(".weight")

@@ -13,11 +13,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import psutil
 import torch
 
 from xeno.errors import BudgetError, InvalidValueError, XenoError
@@ -30,10 +32,12 @@ from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
+from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.dataset import data_hash, split_for, training_pairs
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
+from xeno.training.memory import remember_libraries
 from xeno.training.optimizers import build
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 from xeno.training.policy import Policy
@@ -114,6 +118,7 @@ class _Training:
         torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         pairs = self._pairs()
         training, held_out = split_for(plan, pairs)
         dtype = choose_dtype(base, plan.dtype)
@@ -166,7 +171,12 @@ class _Training:
             self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop,
             samples,
         )  # fmt: skip
+        ready = time.monotonic() - begun
         outcome = loop.run()
+        if outcome.stop is None:
+            tokens = statistics.fmean(row.tokens for row in rows + measured)
+            done = timing.work(plan, recipe, tokens, len(rows), len(measured))
+            timing.remember(base, dtype, done, ready, time.monotonic() - begun)
         metrics = outcome.metrics | {
             "pairs_training": len(rows),
             "pairs_heldout": len(measured),

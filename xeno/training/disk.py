@@ -1,0 +1,26 @@
+"""How much a run writes to the disk: its version, and the checkpoints that it keeps meanwhile."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from xeno.training.optimizers import state_bytes
+from xeno.training.plan import TrainingPlan
+from xeno.training.recipe import Recipe, trained_numbers
+
+if TYPE_CHECKING:
+    from xeno.models.base import BaseModel
+
+_RECORD = 300.0
+"""Bytes of a step's event in the profile."""
+_CHECKPOINTS = 3
+
+
+def bytes_written(base: BaseModel, plan: TrainingPlan, recipe: Recipe) -> int:
+    """Bytes that a run of `plan` adds to the profile at the most."""
+    whole = recipe.adapter.model_copy(update={"kind": "lora"})
+    version = 4.0 * trained_numbers(base.shapes, whole)
+    checkpoint = (4.0 + state_bytes(plan)) * recipe.trainable
+    events = _RECORD * math.ceil(recipe.steps / plan.progress_every)
+    return round(version + _CHECKPOINTS * checkpoint + events + 2**20)
