@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from xeno.cli.output import Output
 from xeno.store.profile import Profile
@@ -19,12 +19,22 @@ from xeno.training.presets import (
     preset_values,
     strength_values,
 )
+from xeno.training.settings.objective import Method
 from xeno.workers.host_client import base_folder
 
 
 def add_options(parser: ArgumentParser) -> None:
     """The options from which `plan_from` makes a plan."""
     parser.add_argument("--base", metavar="DIR", help="folder of the base model")
+    parser.add_argument(
+        "--method",
+        choices=get_args(Method),
+        help="what is learned from: pairs (dpo), ratings (kto), replies to imitate (sft), or "
+        "those and then pairs (sft_dpo)",
+    )
+    parser.add_argument(
+        "--engine", choices=("xeno", "trl"), help="trl runs the plan on TRL's DPOTrainer"
+    )
     parser.add_argument("--plan", metavar="FILE", help="a YAML file of settings to start from")
     parser.add_argument(
         "--preset",
@@ -91,6 +101,9 @@ def _given(arguments: Namespace) -> dict[str, Any]:
         values["base"] = arguments.base
     if arguments.epsilon is not None:
         values["epsilon"] = arguments.epsilon
+    for name in ("method", "engine"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
     if arguments.no_privacy:
         values["private"] = False
     if arguments.force:

@@ -34,6 +34,7 @@ from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
 
@@ -50,7 +51,7 @@ _WAYS_ON = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
+    parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
     add_options(parser)
     parser.add_argument(
         "--check", action="store_true", help="say what the run would need and cost, and stop"
@@ -139,9 +140,10 @@ class _Watcher:
             case RunStarted():
                 self.started = event
                 self._output.progress(
-                    f"Learning from {event.pairs_training} pairs in {event.steps} steps, "
-                    f"{event.pairs_heldout} held out, {event.pairs_left_out} left out; "
-                    f"{event.dtype}, {event.threads} threads."
+                    f"Learning from {count(event.pairs_training, 'pair')} in "
+                    f"{count(event.steps, 'step')}, {event.pairs_heldout} held out, "
+                    f"{event.pairs_left_out} left out; "
+                    f"{event.dtype}, {count(event.threads, 'thread')}."
                 )
             case Progress():
                 self._progress(event)
@@ -286,8 +288,8 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say("No pair was held out, so there is no accuracy to report.")
     if values["pairs_left_out"]:
         output.say(
-            f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
-            "no reply was cut."
+            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
+            "nothing; no reply was cut."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"

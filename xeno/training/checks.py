@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from xeno.training.plan import ADVISED_PAIRS, MINIMUM_PAIRS, TrainingPlan
+from xeno.training.plan import ADVISED_PAIRS, TrainingPlan
+from xeno.training.stages import NOUNS, StageData, too_few
 
 Verdict = Literal["green", "amber", "red"]
 
@@ -40,53 +41,33 @@ def settings_checks(plan: TrainingPlan, unusable: str) -> list[Check]:
     return [Check("Settings", "red", problem) for problem in problems]
 
 
-def pair_checks(
-    plan: TrainingPlan, pairs: int, training: int, held_out: int, left_out: Mapping[str, int]
+def unit_checks(
+    plan: TrainingPlan, stages: Sequence[StageData], left_out: Mapping[str, int]
 ) -> list[Check]:
-    """Whether there are enough pairs, and what becomes of those that are not learned from."""
+    """Whether there is enough to learn from, and what is not learned from."""
     found: list[Check] = []
-    if pairs == 0 and left_out:
-        found.append(Check("Pairs", "red", f"No pair can be used: {_listed(left_out)}."))
-    elif pairs == 0:
-        found.append(
-            Check(
-                "Pairs",
-                "red",
-                "There are no pairs yet. Correct replies in the chat, or import a file.",
+    for stage in stages:
+        units, noun = len(stage.units), NOUNS[stage.name]
+        name = noun.capitalize()
+        if error := too_few(stage, plan.force):
+            words = f"{error.why if units else error.what} {error.todo}"
+            found.append(Check(name, "red", words))
+        elif units < ADVISED_PAIRS:
+            rough = "the noise is strong" if plan.private else "a taste shows only roughly"
+            words = f"With {units} {noun} {rough}; about {ADVISED_PAIRS} or more are advised."
+            found.append(Check(name, "amber", words))
+        else:
+            words = f"{len(stage.training)} {noun} to learn from, {len(stage.held_out)} held out."
+            found.append(Check(name, "green", words))
+        if units and plan.heldout_share > 0 and not stage.held_out:
+            words = (
+                f"None of the {noun} is held out, since there are too few groups of them: what "
+                "was learned cannot be measured."
             )
-        )
-    elif pairs < MINIMUM_PAIRS and not plan.force:
-        found.append(
-            Check(
-                "Pairs",
-                "red",
-                f"There are {pairs} pairs and {MINIMUM_PAIRS} are needed. Collect more, or choose "
-                "to train with few pairs.",
-            )
-        )
-    elif pairs < ADVISED_PAIRS:
-        advice = (
-            f"With {pairs} pairs the noise is strong; about {ADVISED_PAIRS} or more are advised."
-            if plan.private
-            else f"{pairs} pairs show a taste only roughly; about {ADVISED_PAIRS} or more are "
-            "advised."
-        )
-        found.append(Check("Pairs", "amber", advice))
-    else:
-        found.append(
-            Check("Pairs", "green", f"{training} pairs to learn from, {held_out} held out.")
-        )
-    if pairs and left_out:
-        found.append(Check("Left out", "amber", f"Not every pair is used: {_listed(left_out)}."))
-    if pairs and plan.heldout_share > 0 and not held_out:
-        found.append(
-            Check(
-                "Held out",
-                "amber",
-                "No pair is held out, since there are too few groups of pairs: what was learned "
-                "cannot be measured.",
-            )
-        )
+            found.append(Check("Held out", "amber", words))
+    if left_out:
+        said = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+        found.append(Check("Left out", "amber", f"Not everything is used: {said}."))
     return found
 
 
@@ -142,17 +123,13 @@ def privacy_checks(
 ) -> list[Check]:
     """What the run costs of the budget; `problem` says why it may not run."""
     if not plan.private:
-        words = "No differential privacy: single pairs may be recoverable from the version."
+        words = "No differential privacy: single ones may be recoverable from the version."
         return [Check("Privacy", "green", words)]
     if problem:
         return [Check("Privacy", "red", problem)]
     if warnings:
         return [Check("Privacy", "amber", warning) for warning in warnings]
     return [Check("Privacy", "green", spend)] if spend else []
-
-
-def _listed(left_out: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {reason}" for reason, number in left_out.items())
 
 
 def _duration(seconds: float) -> str:

@@ -1,13 +1,13 @@
 """What a run will do, need and cost, said before Start. Light: no torch, no Opacus, no reading of
 weights, and under a second.
 
-    pairs -> recipe -> lengths -> memory, disk, time -> privacy -> checks -> verdict
+    units -> recipes -> rows -> memory, disk, time -> privacy -> checks -> verdict
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,19 +19,18 @@ from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.training import checks, timing
 from xeno.training.checks import Check, Verdict
-from xeno.training.dataset import split_for, training_pairs
 from xeno.training.disk import bytes_written
-from xeno.training.lengths import Length, lengths, misfits
+from xeno.training.lengths import Encoded, encoded, said
 from xeno.training.memory import number_format, predicted
 from xeno.training.noise_forecast import NoiseForecast, noise_forecast
 from xeno.training.optimizers import unusable
 from xeno.training.plan import TrainingPlan
 from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe, resolve
-from xeno.training.selection import select
+from xeno.training.stages import NOUNS, StageData, stage_data
+from xeno.words import count
 
 if TYPE_CHECKING:
-    from xeno.store.pairs import Pair
     from xeno.store.profile import Profile
 
 
@@ -76,51 +75,47 @@ class Forecast:
 
 
 def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
-    """Forecast `plan` on the pairs of `profile`.
+    """Forecast `plan` on what `profile` holds.
 
     Raises:
         BaseModelError: if the base cannot be used.
+        InvalidValueError: if the plan names modules that the base does not have.
     """
     base = inspect_base(Path(plan.base), profile.home)
-    selected = select(training_pairs(profile), plan)
-    pairs = selected.pairs
-    training, held_out = split_for(plan, pairs)
-    recipe = resolve(plan, len(training), base.shapes)
+    stages = stage_data(profile, plan)
+    recipes = [resolve(stage.plan, len(stage.training), base.shapes) for stage in stages]
+    steps = sum(recipe.steps for recipe in recipes)
+    ready = all(stage.training for stage in stages)
+    found = [encoded(base, stage) for stage in stages]
+    left_out = _left_out(base, stages, found)
     ledger = PrivacyLedger(profile)
-    budget, budget_delta = ledger.budget()
-    spent = ledger.spent()
-    problem, run = "", None
-    if plan.private and training:
-        run = noise_forecast(plan, recipe, ledger.history(), budget, budget_delta)
-        if run is None or run.epsilon < plan.least_epsilon_share * plan.epsilon:
-            left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
-            problem = (
-                f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
-                "Ask for a smaller epsilon, raise the budget, or train without privacy."
-            )
-    sentence = _sentence(plan, len(training), recipe.steps, run, budget)
-    found = lengths(base, pairs)
-    left_out = dict(selected.left_out) | misfits(found, base, plan, len(pairs))
+    budget, spent = ledger.budget(), ledger.spent()
+    run: NoiseForecast | None = None
+    problem = ""
+    if plan.private and ready:
+        run = noise_forecast(plan, recipes, ledger.history(), *budget, spent)
+        problem = _too_little_budget(plan, run, budget[0], spent)
+    sentence = _sentence(plan, stages, steps, run, budget[0])
     made = [
         *checks.settings_checks(plan, unusable(plan, _device(plan))),
-        *checks.pair_checks(plan, len(pairs), len(training), len(held_out), left_out),
+        *checks.unit_checks(plan, stages, left_out),
         *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
     ]
-    needs = _needs(profile, base, plan, recipe, found, training, held_out) if training else None
+    needs = _needs(profile, base, stages, recipes, found) if ready else None
     if needs is not None:
         made += needs.checks
     return Forecast(
-        pairs=len(pairs),
-        pairs_training=len(training),
-        pairs_heldout=len(held_out),
+        pairs=sum(len(stage.units) for stage in stages),
+        pairs_training=sum(len(stage.training) for stage in stages),
+        pairs_heldout=sum(len(stage.held_out) for stage in stages),
         private=plan.private,
-        sample_rate=recipe.sample_rate if plan.private else None,
-        steps=recipe.steps,
+        sample_rate=recipes[-1].sample_rate if plan.private else None,
+        steps=steps,
         noise_multiplier=run.noise_multiplier if run else None,
         noise_to_signal=run.noise_to_signal if run else None,
         epsilon_run=run.epsilon if run else None,
         epsilon_spent=spent,
-        budget=budget,
+        budget=budget[0],
         epsilon_after=run.epsilon_after if run else None,
         blockers=tuple(check.sentence for check in made if check.verdict == "red"),
         warnings=tuple(check.sentence for check in made if check.verdict == "amber"),
@@ -134,11 +129,6 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     )
 
 
-def _device(plan: TrainingPlan) -> str:
-    """Where the optimizer would run; the driver is only asked for one that needs a card."""
-    return "cuda" if plan.optimizer.endswith("8bit") and card_memory() else "cpu"
-
-
 @dataclass(frozen=True)
 class _Needs:
     memory: int
@@ -150,20 +140,27 @@ class _Needs:
 def _needs(
     profile: Profile,
     base: BaseModel,
-    plan: TrainingPlan,
-    recipe: Recipe,
-    found: list[Length],
-    training: list[Pair],
-    held_out: list[Pair],
+    stages: Sequence[StageData],
+    recipes: Sequence[Recipe],
+    found: Sequence[Encoded],
 ) -> _Needs:
     """What the run takes of the machine, and whether the machine has it."""
-    memory = predicted(base, plan, recipe, found)
-    disk = bytes_written(base, plan, recipe)
+    plan = stages[0].plan
+    memory = max(
+        (
+            predicted(base, stage.plan, recipe, each.rows)
+            for stage, recipe, each in zip(stages, recipes, found, strict=True)
+        ),
+        key=lambda each: each.total,
+    )
+    disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
     seconds = None
-    if found:
-        mean = sum(each.row for each in found) / len(found)
-        ahead = timing.work(plan, recipe, mean, len(training), len(held_out))
-        seconds = timing.seconds(base, number_format(base, plan), ahead)
+    if all(each.rows for each in found):
+        parts = [
+            timing.work(stage.plan, recipe, each.mean, len(stage.training), len(stage.held_out))
+            for stage, recipe, each in zip(stages, recipes, found, strict=True)
+        ]
+        seconds = timing.seconds(base, number_format(base, plan), timing.total(parts))
     machine = psutil.virtual_memory()
     return _Needs(
         memory.total,
@@ -177,18 +174,52 @@ def _needs(
     )
 
 
-def _sentence(
-    plan: TrainingPlan, training: int, steps: int, run: NoiseForecast | None, budget: float
+def _left_out(
+    base: BaseModel, stages: Sequence[StageData], found: Sequence[Encoded]
+) -> dict[str, int]:
+    """What is stored and not learned from, by reason; pairs of two stages are counted once."""
+    reasons: dict[str, int] = {}
+    for stage, each in zip(stages, found, strict=True):
+        reasons |= stage.left_out
+        reasons |= said(base, stage, each)
+    return reasons
+
+
+def _too_little_budget(
+    plan: TrainingPlan, run: NoiseForecast | None, budget: float, spent: float
 ) -> str:
+    """Why the budget does not allow the run; empty where it does."""
+    if run is not None and run.epsilon >= plan.least_epsilon_share * plan.epsilon:
+        return ""
+    left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
+    return (
+        f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
+        "Ask for a smaller epsilon, raise the budget, or train without privacy."
+    )
+
+
+def _device(plan: TrainingPlan) -> str:
+    """Where the optimizer would run; the driver is only asked for one that needs a card."""
+    return "cuda" if plan.optimizer.endswith("8bit") and card_memory() else "cpu"
+
+
+def _sentence(
+    plan: TrainingPlan,
+    stages: Sequence[StageData],
+    steps: int,
+    run: NoiseForecast | None,
+    budget: float,
+) -> str:
+    what = ", then ".join(f"{len(stage.training)} {NOUNS[stage.name]}" for stage in stages)
     if not plan.private:
         return (
-            f"Learns from {training} pairs in {steps} steps without differential privacy: "
-            "single pairs may be recoverable from the version."
+            f"Learns from {what} in {count(steps, 'step')} without differential privacy: "
+            "single ones may be recoverable from the version."
         )
     if run is None:
         return "A private run cannot start."
     return (
-        f"Learns from {training} pairs in {steps} noisy steps at epsilon {run.epsilon:.2f} "
-        f"({strength(run.epsilon)} protection of every single pair). Afterwards "
+        f"Learns from {what} in {count(steps, 'noisy step')} at epsilon {run.epsilon:.2f} "
+        f"({strength(run.epsilon)} protection of every single one). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 from xeno.models.loading import SMALL, bfloat16_known
 from xeno.models.machine import read_fact, write_fact
-from xeno.training.lengths import Length
 from xeno.training.optimizers import state_bytes
 from xeno.training.plan import TrainingPlan
 from xeno.training.recipe import Recipe
+from xeno.training.row import Row
 
 if TYPE_CHECKING:
     from xeno.models.base import BaseModel
@@ -64,20 +64,18 @@ class Memory:
         return round(self.libraries + self.weights + self.adapter)
 
 
-def predicted(
-    base: BaseModel, plan: TrainingPlan, recipe: Recipe, lengths: Sequence[Length]
-) -> Memory:
+def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequence[Row]) -> Memory:
     """The memory that a run of `plan` takes.
 
     Args:
-        lengths: of the pairs, or of a sample of them; empty where they are not known, and then
-            every text is taken to be as long as the plan allows.
+        rows: of the run, or a sample of them; empty where they are not known, and then every
+            text is taken to be as long as the plan allows.
     """
     width = 2 if number_format(base, plan) == "bfloat16" else 4
-    part = _largest_part(_rows(plan, base.context, lengths), recipe, plan)
+    part = _largest_part(rows or _longest(plan, base.context), recipe, plan)
     layers, outputs, hidden, vocabulary = _shape(base.shapes)
     heads = base.config.get("num_attention_heads", 0)
-    kept = sum(row.row for row in part) * (outputs + _HIDDEN_COPIES * hidden * layers)
+    kept = sum(row.tokens for row in part) * (outputs + _HIDDEN_COPIES * hidden * layers)
     attention = layers * (heads if isinstance(heads, int) else 0) * sum(map(_keys_seen, part))
     per_unit = 2.0 * 4 * len(part) if plan.private else 0.0  # gradients of every pair, and norms
     return Memory(
@@ -112,39 +110,25 @@ def remember_libraries(home: Home | None, number: int) -> None:
         write_fact(home, _LIBRARIES_FACT, number)
 
 
-def _rows(plan: TrainingPlan, context: int, lengths: Sequence[Length]) -> list[Length]:
-    """The lengths as rows have them: prompts shortened, what does not fit left out."""
+def _longest(plan: TrainingPlan, context: int) -> list[Row]:
+    """Rows as long as `plan` allows, half of it prompt."""
     limit = min(plan.max_length, context)
-    if not lengths:
-        longest = max(1, limit // 2)
-        return [Length(limit - longest, longest, longest)] * max(plan.micro_batch_size, 1)
-    found = []
-    for each in lengths:
-        if each.reply < limit:
-            found.append(Length(min(each.prompt, limit - each.reply), each.chosen, each.rejected))
-    return found or [Length(1, 1, 1)]
+    half = (0,) * max(1, limit // 2)
+    return [Row("", half, half, half)] * plan.micro_batch_size
 
 
-def _largest_part(rows: Sequence[Length], recipe: Recipe, plan: TrainingPlan) -> list[Length]:
+def _largest_part(rows: Sequence[Row], recipe: Recipe, plan: TrainingPlan) -> list[Row]:
     """The micro-batch that the longest rows make."""
-    part: list[Length] = []
-    longest = max(row.row for row in rows)
-    for row in sorted(rows, key=lambda each: -each.row):
-        full = len(part) >= min(plan.micro_batch_size, math.ceil(recipe.batch_size))
-        if part and (full or longest * (len(part) + 1) > _TOKENS_AT_ONCE):
-            break
-        part.append(row)
-    return part
+    longest = max(row.tokens for row in rows)
+    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), _TOKENS_AT_ONCE // longest)
+    return sorted(rows, key=lambda each: -each.tokens)[: max(1, most)]
 
 
-def _keys_seen(row: Length) -> float:
+def _keys_seen(row: Row) -> float:
     """How many (token, key) pairs attention weighs in a row: a token sees the tokens before it
     in its own reply and the prompt."""
-    return (
-        row.prompt**2 / 2
-        + row.chosen * (row.prompt + row.chosen / 2)
-        + row.rejected * (row.prompt + row.rejected / 2)
-    )
+    prompt, chosen, rejected = len(row.prompt), len(row.chosen), len(row.rejected)
+    return prompt**2 / 2 + chosen * (prompt + chosen / 2) + rejected * (prompt + rejected / 2)
 
 
 def _shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int, int]:

@@ -14,6 +14,7 @@ from xeno.privacy import rdp
 from xeno.privacy.rdp import Mechanism
 from xeno.training.plan import TrainingPlan
 from xeno.training.recipe import Recipe
+from xeno.training.stages import noise_multipliers
 
 PROOF_MARGIN = 0.02
 """What Opacus' proved epsilon may be above the exact one: its error bound and our precision."""
@@ -39,37 +40,49 @@ class NoiseForecast:
 
 def noise_forecast(
     plan: TrainingPlan,
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     history: Sequence[Mechanism],
     budget: float,
     budget_delta: float,
+    spent: float,
 ) -> NoiseForecast | None:
-    """The numbers of a private run; None where the budget leaves nothing."""
-    rate, steps = recipe.sample_rate, recipe.steps
-    alone = rdp.noise_multiplier(max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, rate, steps)
-    alone = max(alone, plan.least_noise)
-    run = Mechanism(sample_rate=rate, noise_multiplier=alone, steps=steps)
+    """The private run's numbers; None where the budget leaves nothing."""
+    runs = [(recipe.sample_rate, recipe.steps) for recipe in recipes]
+    solve = rdp.noise_multiplier
+    alone = noise_multipliers(runs, max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, plan, solve)
     within = alone
-    if rdp.epsilon([*history, run], budget_delta) > budget - PROOF_MARGIN:
-        within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
-    sigma = max(alone, within)
-    if not math.isfinite(sigma):
+    if rdp.epsilon([*history, *_mechanisms(runs, alone)], budget_delta) > budget - PROOF_MARGIN:
+        within = noise_multipliers(
+            runs, budget - PROOF_MARGIN, budget_delta, plan, solve, history, spent
+        )
+    sigmas = [max(pair) for pair in zip(alone, within, strict=True)]
+    if math.inf in sigmas:
         return None
-    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-    cost = min(plan.epsilon, rdp.epsilon([run], plan.delta) + PROOF_MARGIN)
+    taken = _mechanisms(runs, sigmas)
+    cost = min(plan.epsilon, rdp.epsilon(taken, plan.delta) + PROOF_MARGIN)
     warnings = []
-    if within > alone * 1.01:
+    if within[-1] > alone[-1] * 1.01:
         warnings.append(
             f"The budget leaves epsilon {cost:.2f} for this run, less than the {plan.epsilon:g} "
             "asked for, so it gets more noise."
         )
     # Noise adds up as the square root of the steps, what the pairs agree on in proportion.
-    noise = sigma * math.sqrt(recipe.trainable * steps)
-    ratio = noise / (steps * recipe.batch_size)
+    ratio = max(
+        sigma * math.sqrt(recipe.trainable * recipe.steps) / (recipe.steps * recipe.batch_size)
+        for sigma, recipe in zip(sigmas, recipes, strict=True)
+    )
     if ratio > plan.loud_noise:
         warnings.append(
             "There is much noise for so few pairs: the version may learn little, or even answer "
             "in nonsense. Collect more pairs, or allow a larger epsilon."
         )
-    after = min(budget, rdp.epsilon([*history, run], budget_delta) + PROOF_MARGIN)
-    return NoiseForecast(sigma, ratio, cost, after, tuple(warnings))
+    after = min(budget, rdp.epsilon([*history, *taken], budget_delta) + PROOF_MARGIN)
+    return NoiseForecast(sigmas[-1], ratio, cost, after, tuple(warnings))
+
+
+def _mechanisms(runs: Sequence[tuple[float, int]], sigmas: Sequence[float]) -> list[Mechanism]:
+    return [
+        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
+        if math.isfinite(sigma)
+    ]

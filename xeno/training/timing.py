@@ -9,6 +9,7 @@ one that was, in proportion to its parameters.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,12 @@ def work(plan: TrainingPlan, recipe: Recipe, tokens: float, training: int, held_
         trained=recipe.steps * recipe.batch_size * tokens,
         scored=(training + scorings * held_out) * tokens,
     )
+
+
+def total(parts: Iterable[Work]) -> Work:
+    """The work of all stages of a run."""
+    found = list(parts)
+    return Work(sum(each.trained for each in found), sum(each.scored for each in found))
 
 
 def evaluations(plan: TrainingPlan, steps: int) -> int:
