@@ -148,7 +148,9 @@ class _Watcher:
             case Progress():
                 self._progress(event)
             case Evaluated():
-                if event.step == 0:
+                known = event.preference_accuracy is not None
+                # The stage that has an accuracy may begin later than the run.
+                if event.step == 0 or (known and self.first and not self._first_known()):
                     self.first = event
                 self.last = event
                 if event.preference_accuracy is not None:
@@ -167,6 +169,9 @@ class _Watcher:
                 pass  # told at the end
             case _:
                 pass
+
+    def _first_known(self) -> bool:
+        return self.first is not None and self.first.preference_accuracy is not None
 
     def _progress(self, event: Progress) -> None:
         share = event.step / max(event.steps, 1)
