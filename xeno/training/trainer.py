@@ -127,11 +127,12 @@ class _Training:
             self.emit(LogLine(text=note))
 
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
+        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0, private=plan.private)
         policy.use_for(rows + measured)
         if policy.rows_per_pair == 2:
             self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
         adapted = attach(policy.model, recipe.adapter, plan.seed)
+        policy.adapted()
         learner: Learner = (
             PrivateLearner(
                 adapted,
