@@ -192,7 +192,7 @@ def _adapted_forward(layer: Any, flow: Flow) -> Callable[..., torch.Tensor]:
             layer.scaling[name],
             flow,
         )
-        return out  # noqa: RET504 - typed here
+        return out
 
     return forward
 
