@@ -265,7 +265,7 @@ class TrainingTab(QWidget):
 
         def show(ready: int) -> None:
             missing = MINIMUM_PAIRS - ready
-            more = f" {missing:,} more are needed." if missing > 0 else ""
+            more = f" {count(missing, 'more is', 'more are')} needed." if missing > 0 else ""
             self.ready.setText(f"{count(ready, 'pair')} ready.{more}")
 
         self._session.do(lambda: pairs.count(active=True), show, owner=self, key="ready pairs")

@@ -71,11 +71,11 @@ def xeno(task: Task, private: bool) -> Timing:
     from transformers import AutoModelForCausalLM
 
     from xeno.privacy.noise import CipherStream
-    from xeno.training.adapters import attach
+    from xeno.training.adapters import attach, trainable
     from xeno.training.learner import Learner, PlainLearner, PrivateLearner
     from xeno.training.loop import peak_memory
-    from xeno.training.loss import dpo_loss
     from xeno.training.microbatches import Limits, micro_batches
+    from xeno.training.objectives import Dpo
     from xeno.training.policy import Policy
     from xeno.training.rows import Row
     from xeno.versions.adapter import AdapterConfig
@@ -94,17 +94,23 @@ def xeno(task: Task, private: bool) -> Timing:
     if task.adapter:
         _load_adapter(adapted, task.adapter)
     batch_size = task.batch or 8
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(trainable(adapted), lr=material.LEARNING_RATE, weight_decay=0.0)
+
     learner: Learner = (
         PrivateLearner(
             adapted,
+            optimizer,
             noise_multiplier=1.0,
             max_grad_norm=1.0,
             expected_batch_size=batch_size,
             stream=CipherStream(),
         )
         if private
-        else PlainLearner(adapted)
+        else PlainLearner(adapted, optimizer(), norm_limit=1.0)
     )
+    objective = Dpo("sigmoid", material.BETA)
     rows = [
         Row(str(i), each.prompt, each.chosen, each.rejected)
         for i, each in enumerate(task.examples())
@@ -124,9 +130,7 @@ def xeno(task: Task, private: bool) -> Timing:
             for part in micro_batches(batch, Limits(batch_size)):
                 collated = policy.collate(part)
                 known = torch.cat([reference[row.pair_id] for row in part])
-                result = dpo_loss(
-                    policy.logps(collated), known, collated, beta=material.BETA, sft_weight=0.0
-                )
+                result = objective(policy.logps(collated), known, collated)
                 learner.add(result.loss)
                 total += float(result.loss.detach().sum())
             learner.step(len(batch), material.LEARNING_RATE)
@@ -147,18 +151,19 @@ def xeno(task: Task, private: bool) -> Timing:
 def trl(task: Task, tuned: bool) -> Timing:
     """TRL's DPOTrainer: as it comes, with the same adapter, or with what makes it quickest here:
     weights in bfloat16, reference log-probabilities ahead, no checkpointing."""
-    from datasets import Dataset
+    import datasets  # type: ignore[import-untyped]
     from peft import LoraConfig
     from torch.utils.data import SequentialSampler
-    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     from xeno.training.loop import peak_memory
 
-    class InOrder(DPOTrainer):  # type: ignore[misc]
+    class InOrder(DPOTrainer):
         def _get_train_sampler(self, *_: Any) -> Any:
-            return SequentialSampler(self.train_dataset)
+            return SequentialSampler(dataset)
 
-    dataset = Dataset.from_list(
+    dataset = datasets.Dataset.from_list(
         [
             {
                 "prompt": material.text(each.prompt),
@@ -198,7 +203,7 @@ def trl(task: Task, tuned: bool) -> Timing:
             train_dataset=dataset,
             peft_config=LoraConfig(
                 r=material.RANK,
-                lora_alpha=material.ALPHA,  # type: ignore[arg-type]
+                lora_alpha=int(material.ALPHA),
                 target_modules=list(material.MODULES),
                 lora_dropout=0.0,
                 task_type="CAUSAL_LM",
@@ -252,16 +257,15 @@ def matrix_rate(task: Task) -> float:
     operations = seconds = 0.0
     with torch.inference_mode():
         for tokens, into, out, times in shapes:
-            x = torch.randn(tokens, into).bfloat16()
+            x, y = torch.randn(tokens, into).bfloat16(), torch.randn(tokens, out).bfloat16()
             weight = torch.randn(out, into).bfloat16()
-            y = torch.nn.functional.linear(x, weight)
-            for product in (lambda: torch.nn.functional.linear(x, weight), lambda: y @ weight):
-                best = float("inf")
+            for left, right in ((x, weight.T), (y, weight)):
+                taken = []
                 for _ in range(12):
                     begun = time.perf_counter()
-                    product()
-                    best = min(best, time.perf_counter() - begun)
-                seconds += times * best
+                    torch.mm(left, right)
+                    taken.append(time.perf_counter() - begun)
+                seconds += times * min(taken)
                 operations += times * 2.0 * tokens * into * out
     return operations / seconds
 

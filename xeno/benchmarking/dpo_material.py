@@ -126,14 +126,16 @@ def write_model(folder: Path, layers: int = LAYERS) -> None:
         eos_token_id=_END,
         pad_token_id=2,
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(str(folder))
+    model: Any = LlamaForCausalLM(config)
+    model.to(torch.bfloat16).save_pretrained(str(folder))
     special = ("<s>", "</s>", "<pad>")
     words = {name: i for i, name in enumerate(special)}
     words |= {str(i): i for i in range(_FIRST_WORD, VOCABULARY)}
     raw = Tokenizer(models.WordLevel(words, unk_token="<s>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     raw.add_special_tokens([AddedToken(name, special=True) for name in special])
-    PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    fast(
         tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     ).save_pretrained(str(folder))
 

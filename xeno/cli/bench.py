@@ -47,9 +47,9 @@ def add(commands: Commands) -> None:
 
 def run_dpo(arguments: Namespace, output: Output) -> int | None:
     from xeno.benchmarking import dpo
-    from xeno.training.compute import default_threads
+    from xeno.training.compute import threads as fitting
 
-    threads = arguments.threads or default_threads()
+    threads = arguments.threads or fitting()
     if arguments.curve:
         result = dpo.curve(threads, output.progress)
         output.table(

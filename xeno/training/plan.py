@@ -12,10 +12,14 @@ from pydantic import ConfigDict, model_validator
 
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
+from xeno.training.settings.compute import ComputeSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
+from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import ObjectiveSettings
+from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.schedule import ScheduleSettings
+from xeno.training.settings.truncation import TruncationSettings
 
 __all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
 
@@ -24,16 +28,26 @@ SECTIONS = {
     "Differential privacy": PrivacySettings,
     "Objective": ObjectiveSettings,
     "Steps": ScheduleSettings,
+    "Optimizer": OptimizerSettings,
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
+    "Long texts": TruncationSettings,
+    "Evaluation and samples": EvaluationSettings,
+    "Computing": ComputeSettings,
 }
 """The families of settings, in the order in which they are shown."""
+
+_BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    ComputeSettings,
+    TruncationSettings,
+    EvaluationSettings,
     DataSettings,
     AdapterSettings,
+    OptimizerSettings,
     ScheduleSettings,
     ObjectiveSettings,
     PrivacySettings,
@@ -47,4 +61,47 @@ class TrainingPlan(
     def _micro_batch_fits(self) -> Self:
         if self.micro_batch_size > self.batch_size:
             object.__setattr__(self, "micro_batch_size", self.batch_size)
+        return self
+
+    def contradictions(self) -> tuple[str, ...]:
+        """Which settings do not go together, each as a sentence; a run of them is refused."""
+        found = []
+        if self.private:
+            for name in _BETWEEN_PAIRS:
+                if getattr(self, name) is not None:
+                    title = type(self).model_fields[name].title
+                    found.append(
+                        f"{title!r} compares pairs with each other, which differential privacy "
+                        "does not allow."
+                    )
+        if not (self.use_corrections or self.use_choices or self.use_imports):
+            found.append("No kind of pair is used.")
+        if self.nesterov and (self.momentum == 0 or self.dampening > 0):
+            found.append("Nesterov momentum needs momentum, and no dampening.")
+        return tuple(found)
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> Self:
+        if self.engine == "trl" and self.private:
+            raise ValueError(
+                "TRL cannot train with differential privacy: it has no place where the gradient "
+                "of a single pair could be clipped. Choose the engine xeno, or no privacy"
+            )
+        if self.engine == "trl" and self.method != "dpo":
+            raise ValueError("The engine trl is for the method dpo. Choose the engine xeno")
+        unknown = self.length_normalisation or self.loss == "conservative"
+        if self.engine == "trl" and unknown and self.trl_loss == "as_planned":
+            raise ValueError(
+                "TRL has no such loss. Choose the loss sigmoid, robust, ipo or hinge without "
+                "length normalisation, or another of TRL's own as trl_loss"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dropout_is_not_private(self) -> Self:
+        if self.private and self.lora_dropout > 0:
+            raise ValueError(
+                "With differential privacy there is no dropout: what a pair loses would depend "
+                "on the other pairs of its batch. Set lora_dropout to 0, or train without privacy"
+            )
         return self

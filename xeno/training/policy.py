@@ -43,12 +43,14 @@ class Shortcuts:
         one_row: whether a pair may be one row.
         fused: whether layers may be replaced.
         head_tokens: predictions in memory at once.
+        kept_keys: see `segments.attention`.
     """
 
     attention: Literal["auto", "segments", "dense"] = "auto"
     one_row: bool = True
     fused: bool = True
     head_tokens: int = CHUNK
+    kept_keys: int = segments.KEPT_KEYS
 
 
 class Policy:
@@ -138,6 +140,7 @@ class Policy:
             # One number that hides nothing, so that no mask is made.
             inputs["attention_mask"] = torch.zeros(1, 1, 1, 1, dtype=self.model.dtype).to(device)
             inputs["spans"] = batch.spans
+            inputs["kept_keys"] = self._shortcuts.kept_keys
         elif batch.rows_per_pair == 1:
             inputs["position_ids"] = batch.positions.to(device)
             inputs["attention_mask"] = self._additive(batch.mask).to(device)

@@ -27,7 +27,7 @@ NAME = "xeno_segments"
 BLOCK = 128
 """Queries at once: half of such a block's own keys are masked, the rest is all needed."""
 
-_KEPT_KEYS = 1024
+KEPT_KEYS = 1024
 """Blocks with more keys than this compute their weights a second time in the backward pass, so
 that memory does not grow with the square of the length."""
 
@@ -86,6 +86,7 @@ class _SegmentAttention(torch.autograd.Function):
         v: torch.Tensor,
         scale: float,
         blocks: Sequence[_Block],
+        kept_keys: int,
     ) -> torch.Tensor:
         out = torch.empty_like(q)
         kept = []
@@ -93,7 +94,7 @@ class _SegmentAttention(torch.autograd.Function):
             weights = _weights(q, k, scale, block)
             mixed = torch.bmm(weights, _seen(v, block))
             out[:, :, block.begin : block.end] = mixed.view(*q.shape[:2], -1, q.shape[3])
-            kept.append(weights if block.keys <= _KEPT_KEYS else None)
+            kept.append(weights if block.keys <= kept_keys else None)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(q, k, v, *kept)
             ctx.scale, ctx.blocks = scale, blocks
@@ -118,7 +119,7 @@ class _SegmentAttention(torch.autograd.Function):
                 *q.shape[:2], -1, q.shape[3]
             )
             _add(dk, block, torch.bmm(d_scores.transpose(1, 2), _queries(q, block)))
-        return dq, dk.to(k.dtype), dv.to(v.dtype), None, None
+        return dq, dk.to(k.dtype), dv.to(v.dtype), None, None, None
 
 
 def _queries(x: torch.Tensor, block: _Block) -> torch.Tensor:
@@ -159,10 +160,15 @@ def attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     spans: Sequence[Span] | None = None,
+    kept_keys: int = KEPT_KEYS,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """An attention function of transformers: query [1, heads, tokens, width] over key and value
     [1, groups, tokens, width] gives [1, tokens, heads, width].
+
+    Args:
+        spans: the pairs of a packed sequence; None for any other.
+        kept_keys: blocks with more keys compute their weights again for the gradient.
 
     Raises:
         ValueError: if the architecture asks for something else than plain attention.
@@ -195,6 +201,7 @@ def attention(
         value[0],
         width**-0.5 if scaling is None else scaling,
         _blocks(spans),
+        kept_keys,
     )
     return out.view(1, heads, tokens, -1).transpose(1, 2).contiguous(), None
 
