@@ -100,12 +100,13 @@ class Curves:
         for event in events:
             self.add(event)
 
-    def add(self, event: Event) -> None:
-        """Take over what `event` measures; others are passed over."""
+    def add(self, event: Event) -> set[str]:
+        """Take over what `event` measures, if anything; the charts that have grown."""
         if isinstance(event, Progress):
-            self._take(event, TRAINING, [chart for chart in CHARTS if chart.training])
-        elif isinstance(event, Evaluated):
-            self._take(event, HELD_OUT, [chart for chart in CHARTS if chart.held_out])
+            return self._take(event, TRAINING, [chart for chart in CHARTS if chart.training])
+        if isinstance(event, Evaluated):
+            return self._take(event, HELD_OUT, [chart for chart in CHARTS if chart.held_out])
+        return set()
 
     def curve(self, chart: str, line: str = TRAINING) -> Curve:
         """The curve, empty if nothing was measured."""
@@ -116,7 +117,8 @@ class Curves:
         both = {line: self.curve(chart, line) for line in (TRAINING, HELD_OUT)}
         return {line: curve for line, curve in both.items() if curve.last() is not None}
 
-    def _take(self, event: Progress | Evaluated, line: str, charts: Iterable[Chart]) -> None:
+    def _take(self, event: Progress | Evaluated, line: str, charts: Iterable[Chart]) -> set[str]:
+        grown = set()
         for chart in charts:
             value = getattr(event, chart.name)
             curve = self._curves.get((chart.name, line))
@@ -125,6 +127,8 @@ class Curves:
                     continue  # begins with the first value
                 curve = self._curves[chart.name, line] = Curve()
             curve.add(event.step, None if value is None else value * chart.scale)
+            grown.add(chart.name)
+        return grown
 
 
 class Smoothing:
