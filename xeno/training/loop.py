@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,19 +16,18 @@ from xeno.errors import XenoError
 from xeno.events import Evaluated, Event, LogLine, Progress, SampleReplies, StopTraining
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import trainable
+from xeno.training.batches import passes
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
 from xeno.training.learner import Learner
 from xeno.training.loss import dpo_loss, mean_logps, preferred
+from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
 from xeno.training.rows import Row
 from xeno.training.samples import Samples
 
-_TOKENS_AT_ONCE = 16384
-_WARM_UP = 0.1
-_LAST_RATE = 0.1
 _PATIENCE = 2.0
 """Seconds that measuring a kept version may take after a stop."""
 
@@ -119,6 +117,7 @@ class Loop:
         self._emit = emit
         self._stop = stop
         self._samples = samples
+        self._limits = Limits(plan.micro_batch_size)
         self._reference: dict[str, torch.Tensor] = {}
         self._seconds = 0.0
         self._pairs_done = 0
@@ -184,14 +183,12 @@ class Loop:
             for _ in range(recipe.steps):
                 yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
             return
-        order = random.Random(self._plan.seed)
-        size, left = int(recipe.batch_size), recipe.steps
-        while left > 0:
-            order.shuffle(rows)
-            for start in range(0, len(rows), size):
-                if left > 0:
-                    yield rows[start : start + size]
-                left -= 1
+        yield from passes(rows, self._plan, int(recipe.batch_size), recipe.steps, self._ease)
+
+    def _ease(self, row: Row) -> float:
+        """By how much the base prefers the chosen reply, per token."""
+        chosen, rejected = self._reference[row.pair_id].tolist()
+        return float(chosen / max(1, len(row.chosen)) - rejected / max(1, len(row.rejected)))
 
     def _step(self, taken: int, batch: Sequence[Row]) -> None:
         begun = time.monotonic()
@@ -201,7 +198,7 @@ class Loop:
             self._learner.add(losses)
             measures = measures.plus(part, losses.detach(), margins.detach(), means.detach())
         before = self._snapshot() if taken == 0 else None
-        rate = self._rate(taken)
+        rate = self._recipe.schedule.rate(taken)
         norm = self._learner.step(len(batch), rate)
         if not self._plan.private and not math.isfinite(norm):
             words = f"Step {taken + 1} was left out: its gradient was not a finite number."
@@ -259,31 +256,14 @@ class Loop:
         )
         return result.loss, result.margin, mean_logps(logps, batch)
 
-    def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
-        the last ones average the noise out."""
-        peak, steps = self._recipe.learning_rate, self._recipe.steps
-        if self._plan.private:
-            return peak * (1 - taken / steps)
-        warm_up = max(1, round(_WARM_UP * steps))
-        if taken < warm_up:
-            return peak * (taken + 1) / warm_up
-        way = (taken - warm_up) / max(1, steps - warm_up)
-        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
-
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Micro-batches of rows of like length; stops are obeyed between them."""
-        part: list[Row] = []
-        for row in sorted(rows, key=lambda each: each.tokens):
-            full = len(part) == self._plan.micro_batch_size
-            if part and (full or row.tokens * (len(part) + 1) > _TOKENS_AT_ONCE):
-                self._obey()
-                yield part
-                part = []
-            part.append(row)
-        self._obey()
-        if part:
+        """The micro-batches of `rows`; stops are obeyed before each and once where none is."""
+        parts = micro_batches(rows, self._limits)
+        for part in parts:
+            self._obey()
             yield part
+        if not parts:
+            self._obey()
 
     def _obey(self) -> None:
         order = self._stop()
