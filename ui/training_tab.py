@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PyQt6.QtWidgets import QCheckBox, QMessageBox, QPushButton, QVBoxLayout, QWidget
 from PyQt6.QtCore import pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QMessageBox, QVBoxLayout, QWidget
 
 from ui import notification
 from ui.forecasting import ForecastFeed

@@ -97,7 +97,9 @@ class PlanForm(QWidget):
         return [name for name in self.names if self._is_changed(name)]
 
     def _is_changed(self, name: str) -> bool:
-        return name in self._values and self._values[name] != TrainingPlan.model_fields[name].default
+        return (
+            name in self._values and self._values[name] != TrainingPlan.model_fields[name].default
+        )
 
     def _filled(self) -> None:
         for section in self.sections:
@@ -165,7 +167,9 @@ class _Section(QWidget):
     def show_values(self, values: Mapping[str, Any], busy: str) -> None:
         """Fill in what is set, and how many of it differ from their defaults."""
         fields = TrainingPlan.model_fields
-        changed = sum(name in values and values[name] != fields[name].default for name in self.names)
+        changed = sum(
+            name in values and values[name] != fields[name].default for name in self.names
+        )
         words = f"{self._title}  ·  {len(self.names)}"
         self.heading.setText(f"{words}  ·  {changed} changed" if changed else words)
         for name, each in self.rows.items():

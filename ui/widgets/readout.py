@@ -16,7 +16,11 @@ class Readout(QWidget):
     """
 
     def __init__(
-        self, name: str, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft, *, strong: bool = False
+        self,
+        name: str,
+        align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+        *,
+        strong: bool = False,
     ) -> None:
         super().__init__()
         self.setAccessibleName(name)

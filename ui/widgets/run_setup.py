@@ -88,7 +88,7 @@ class RunSetup(QWidget):
 
     def show_plan(self, plan: TrainingPlan) -> None:
         """Show what `plan` says."""
-        self.method.show_name(str(plan.method))
+        self.method.show_name(getattr(plan, "method", "dpo"))
         self.preset.show_name(preset_of(plan))
         self.strength.show_name(strength_of(plan))
         if plan.private:
