@@ -15,6 +15,7 @@ from ui.session import PLAN, Session
 from ui.tasks import Explanation
 from ui.training_thread import TrainingThread
 from ui.widgets.basics import Card, Page, allow, button, label, row
+from ui.widgets.fold import Fold
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
 from ui.widgets.plan_form import PlanForm
@@ -107,8 +108,9 @@ class TrainingTab(QWidget):
 
     def _advanced_card(self) -> Card:
         card = self.advanced = Card()
-        self.advanced_switch = button("&Advanced settings", "link", name="Show advanced settings")
-        self.advanced_switch.setCheckable(True)
+        self.advanced_switch = Fold(
+            self._session.theme, "&Advanced settings", "Show advanced settings"
+        )
         self.advanced_switch.toggled.connect(self._show_advanced)
         card.body.setContentsMargins(12, 8, 18, 8)
         card.add(self.advanced_switch)

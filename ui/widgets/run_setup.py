@@ -73,6 +73,7 @@ class RunSetup(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
+        layout.addWidget(label("Base model", "tiny", wrap=False))
         layout.addWidget(self.base)
         layout.addLayout(self._choices())
         for line in (
@@ -129,7 +130,7 @@ class RunSetup(QWidget):
         self._session.set_plan(values)
 
     def _mark_fitting(self, name: str) -> None:
-        self.preset.rename(name, f"{PRESETS[name].title} (fits this computer)")
+        self.preset.recommend(name, "Fits this computer.")
 
     def _advise(self) -> None:
         session = self._session
@@ -166,9 +167,10 @@ class _Choice(QObject):
         self.combo.addItem(title, name)
         self._sentences[name] = sentence
 
-    def rename(self, name: str, title: str) -> None:
-        """Offer `name` under another title."""
-        self.combo.setItemText(self.combo.findData(name), title)
+    def recommend(self, name: str, why: str) -> None:
+        """Say with `name` why it is the one to take."""
+        self._sentences[name] = f"{why} {self._sentences[name]}"
+        self.show_name(self.combo.currentData())
 
     def show_name(self, name: str | None) -> None:
         """Show `name`; None is a plan of the user's own."""
