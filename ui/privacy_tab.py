@@ -14,7 +14,7 @@ from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
 from ui.widgets.setting_row import SettingRow
 from ui.widgets.table import Table
-from ui.words import moment
+from ui.words import count, moment
 from xeno.privacy.budget import DEFAULT_EPSILON
 from xeno.privacy.ledger import LedgerEntry, PrivacyLedger
 from xeno.training.forecast import Forecast
@@ -230,7 +230,7 @@ def _columns() -> list[Column[LedgerEntry]]:
             "Mechanism",
             lambda e: (
                 f"rate {e.mechanism.sample_rate:.3g}, noise {e.mechanism.noise_multiplier:.3g}, "
-                f"{e.mechanism.steps} steps"
+                f"{count(e.mechanism.steps, 'step')}"
             ),
         ),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from xeno.words import count as count
+
 NONE = "\N{EN DASH}"
 
 
@@ -36,11 +38,6 @@ def size(count: int | float) -> str:
             )
         value /= 1000
     return f"{value:.1f} GB"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """'1 pair', '7 pairs'."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def shown_of(shown: int, matching: int, total: int, one: str, many: str = "") -> str:

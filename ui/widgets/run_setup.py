@@ -89,7 +89,7 @@ class RunSetup(QWidget):
 
     def show_plan(self, plan: TrainingPlan) -> None:
         """Show what `plan` says."""
-        self.method.show_name(getattr(plan, "method", "dpo"))
+        self.method.show_name(plan.method)
         self.preset.show_name(preset_of(plan))
         self.strength.show_name(strength_of(plan))
         if plan.private:
@@ -103,7 +103,7 @@ class RunSetup(QWidget):
 
         def show(ready: int) -> None:
             missing = MINIMUM_PAIRS - ready
-            more = f" {missing:,} more are needed." if missing > 0 else ""
+            more = f" {count(missing, 'more is', 'more are')} needed." if missing > 0 else ""
             self.ready.setText(f"{count(ready, 'pair')} ready.{more}")
 
         self._session.do(lambda: pairs.count(active=True), show, owner=self, key="ready pairs")

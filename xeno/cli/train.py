@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -33,7 +33,9 @@ from xeno.store.profile import Profile
 from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
+from xeno.training.settings.objective import Method
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
 
@@ -50,12 +52,21 @@ _WAYS_ON = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
+    parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
     parser.add_argument("--base", metavar="DIR", help="folder of the base model")
     privacy = parser.add_mutually_exclusive_group()
     privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
     privacy.add_argument(
         "--no-privacy", action="store_true", help="train without differential privacy"
+    )
+    parser.add_argument(
+        "--method",
+        choices=get_args(Method),
+        help="what is learned from: pairs (dpo), ratings (kto), replies to imitate (sft), or "
+        "those and then pairs (sft_dpo)",
+    )
+    parser.add_argument(
+        "--engine", choices=("xeno", "trl"), help="trl runs the plan on TRL's DPOTrainer"
     )
     settings = ", ".join(TrainingPlan.model_fields)
     parser.add_argument(
@@ -120,6 +131,9 @@ def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
         values["base"] = arguments.base
     if arguments.epsilon is not None:
         values["epsilon"] = arguments.epsilon
+    for name in ("method", "engine"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
     if arguments.no_privacy:
         values["private"] = False
     if arguments.force:
@@ -167,9 +181,10 @@ class _Watcher:
             case RunStarted():
                 self.started = event
                 self._output.progress(
-                    f"Learning from {event.pairs_training} pairs in {event.steps} steps, "
-                    f"{event.pairs_heldout} held out, {event.pairs_left_out} left out; "
-                    f"{event.dtype}, {event.threads} threads."
+                    f"Learning from {count(event.pairs_training, 'pair')} in "
+                    f"{count(event.steps, 'step')}, {event.pairs_heldout} held out, "
+                    f"{event.pairs_left_out} left out; "
+                    f"{event.dtype}, {count(event.threads, 'thread')}."
                 )
             case Progress():
                 self._progress(event)
@@ -314,8 +329,8 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say("No pair was held out, so there is no accuracy to report.")
     if values["pairs_left_out"]:
         output.say(
-            f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
-            "no reply was cut."
+            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
+            "nothing; no reply was cut."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"
