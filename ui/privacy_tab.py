@@ -39,6 +39,7 @@ _NOT_COVERED = (
     "It protects what leaves in a version. It does not hide the pairs from somebody who can open "
     "this profile, and measurements that stay on this computer are made without noise."
 )
+_FORECAST = ("Pairs", "Steps", "Noise", "Privacy of the run", "Budget after it")
 
 
 class PrivacyTab(Page):
@@ -110,7 +111,7 @@ class PrivacyTab(Page):
 
     def _forecast_card(self) -> Card:
         card = Card("What that means for your pairs")
-        self.forecast = ForecastPanel(self._feed, columns=2)
+        self.forecast = ForecastPanel(self._feed, _FORECAST, good_checks=False)
         card.add(self.forecast)
         card.body.addStretch(1)
         return card

@@ -14,7 +14,8 @@ from ui.forecasting import ForecastFeed
 from ui.session import PLAN, Session
 from ui.tasks import Explanation
 from ui.training_thread import TrainingThread
-from ui.widgets.basics import Card, Page, allow, button, label, row
+from ui.widgets.basics import Card, Page, allow, button, label
+from ui.widgets.flow import Flow
 from ui.widgets.fold import Fold
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
@@ -101,9 +102,8 @@ class TrainingTab(QWidget):
         self.notify.setAccessibleName("Tell me on the desktop when a run ends")
         self.notify.setChecked(bool(self._session.setting(notification.SETTING, True)))
         self.notify.toggled.connect(lambda on: self._session.set(notification.SETTING, on))
-        line = row(self.start, self.stop, self.state, self.notify)
-        line.setStretch(2, 1)
-        card.add(line)
+        card.add(Flow(self.start, self.stop, self.notify, spacing=14))
+        card.add(self.state)
         return card
 
     def _advanced_card(self) -> Card:

@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import QComboBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 from ui.session import Session
 from ui.widgets.base_picker import BasePicker
 from ui.widgets.basics import allow, button, label, row
+from ui.widgets.flow import Flow
 from ui.words import count
 from xeno.store.pairs import Pairs
 from xeno.training.choice import Choice, choose
@@ -76,12 +77,11 @@ class RunSetup(QWidget):
         layout.addWidget(label("Base model", "tiny", wrap=False))
         layout.addWidget(self.base)
         layout.addLayout(self._choices())
-        for line in (
-            row(self.ready, self.advise, self.import_button),
-            row(self.privacy, self.privacy_link),
-        ):
-            line.setStretch(0, 1)
-            layout.addLayout(line)
+        line = row(self.privacy, self.privacy_link)
+        line.setStretch(0, 1)
+        layout.addWidget(self.ready)
+        layout.addLayout(Flow(self.advise, self.import_button))
+        layout.addLayout(line)
         self.method.picked.connect(lambda name: session.set_plan({"method": name}))
         self.preset.picked.connect(self._preset_picked)
         self.strength.picked.connect(lambda name: session.set_plan(strength_values(name)))
@@ -156,7 +156,7 @@ class _Choice(QObject):
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.combo.setMinimumContentsLength(12)
+        self.combo.setMinimumContentsLength(8)
         self.title.setBuddy(self.combo)
         self.sentence: QLabel = label("", "tiny")
         self._sentences: dict[str, str] = {}
