@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
@@ -22,7 +22,7 @@ from xeno.training.settings.truncation import TruncationSettings
 
 __all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
 
-SECTIONS = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "Base model": BaseModelSettings,
     "Differential privacy": PrivacySettings,
     "Objective": ObjectiveSettings,

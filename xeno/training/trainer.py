@@ -15,11 +15,13 @@ import importlib.metadata
 import math
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import torch
 
 from xeno.errors import BudgetError, InvalidValueError, XenoError
@@ -32,11 +34,13 @@ from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
+from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
+from xeno.training.memory import remember_libraries
 from xeno.training.methods import objective_for
 from xeno.training.modules import layers
 from xeno.training.optimizers import build
@@ -119,6 +123,7 @@ class _Training:
         torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         data = self._data()
         dtype = choose_dtype(base, plan.dtype)
         units = [unit for stage in data for unit in stage.units]
@@ -159,8 +164,12 @@ class _Training:
         samples = None
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
+        ready = time.monotonic() - begun
         outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
+        if outcome.stop is None:
+            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
+            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
@@ -410,6 +419,12 @@ def _known(distribution: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _tokens(stage: StageRows) -> tuple[float, int, int]:
+    """Tokens of a row on average, rows to train on and rows to measure on."""
+    tokens = statistics.fmean(row.tokens for row in stage.rows + stage.measured)
+    return tokens, len(stage.rows), len(stage.measured)
 
 
 def _is_memory(error: RuntimeError) -> bool:
