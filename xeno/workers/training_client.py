@@ -23,7 +23,6 @@ from xeno.versions.registry import Registry
 from xeno.workers.child import Child, ChildExit
 
 MODULE = "xeno.workers.trainer"
-NICE = 10
 DISCARD_SECONDS = 4.0  # a stop without keeping takes at most 5 s
 KEEP_SECONDS = 120.0  # releasing a version takes its time: a large step, the ledger, the file
 
@@ -79,7 +78,7 @@ class TrainingRun:
             MODULE,
             on_event=self._receive,
             on_exit=self._ended,
-            nice=NICE,
+            nice=self.plan.niceness,
             log=self._profile.paths.logs / "trainer.log",
         )
         opening = OpenProfile(
