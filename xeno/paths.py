@@ -79,3 +79,8 @@ class Home:
     def machine(self) -> Path:
         """Facts about this machine that hold no content: probe results, base-model hashes."""
         return self.folder / "machine.json"
+
+    @property
+    def queue(self) -> Path:
+        """The machine's queue of training runs; it holds no content."""
+        return self.folder / "queue.db"
