@@ -45,6 +45,10 @@ class ProfilePaths:
         return self.folder / "versions"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 

@@ -18,13 +18,13 @@ from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import trainable
 from xeno.training.learner import Learner
 from xeno.training.loss import dpo_loss, mean_logps, preferred
+from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
 from xeno.training.rows import Row
 
 _EVALUATIONS = 4
-_TOKENS_AT_ONCE = 16384
 _WARM_UP = 0.1
 _LAST_RATE = 0.1
 _PATIENCE = 2.0
@@ -92,6 +92,7 @@ class Loop:
         self._held_out = held_out
         self._emit = emit
         self._stop = stop
+        self._limits = Limits(plan.micro_batch_size)
         self._reference: dict[str, torch.Tensor] = {}
         self._seconds = 0.0
         self._pairs_done = 0
@@ -212,18 +213,13 @@ class Loop:
         return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Micro-batches of rows of like length; stops are obeyed between them."""
-        part: list[Row] = []
-        for row in sorted(rows, key=lambda each: each.tokens):
-            full = len(part) == self._plan.micro_batch_size
-            if part and (full or row.tokens * (len(part) + 1) > _TOKENS_AT_ONCE):
-                self._obey()
-                yield part
-                part = []
-            part.append(row)
-        self._obey()
-        if part:
+        """The micro-batches of `rows`; stops are obeyed before each and once where none is."""
+        parts = micro_batches(rows, self._limits)
+        for part in parts:
+            self._obey()
             yield part
+        if not parts:
+            self._obey()
 
     def _obey(self) -> None:
         order = self._stop()
