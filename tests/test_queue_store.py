@@ -49,11 +49,11 @@ def leases(queue: Queue) -> Leases:
 
 
 def test_what_is_added_is_there_after_a_restart(home: Home, queue: Queue) -> None:
-    added = queue.add("default", "r1", "low", Limits(5, 1.0, 2.0, 3.0))
+    added = queue.add("default", "r1", "low", Limits(5, 1.0, 2.0))
     queue.close()
     with Queue(home) as again:
         assert again.jobs() == [added]
-        assert again.get(added.id[:6]).limits == Limits(5, 1.0, 2.0, 3.0)
+        assert again.get(added.id[:6]).limits == Limits(5, 1.0, 2.0)
         assert again.of_run("r1") == added
 
 
@@ -308,12 +308,12 @@ def test_damage_and_a_later_format_are_explained(home: Home, queue: Queue) -> No
         queue.file.write("PRAGMA user_version = 99")
     queue.close()
     with pytest.raises(FutureDataError, match="later XENO"):
-        Queue(home)
+        Queue(home).jobs()
     for leftover in home.folder.glob("queue.db*"):
         leftover.unlink()
     home.queue.write_bytes(b"nonsense" * 1000)
     with pytest.raises(DamagedDataError, match="add them again"):
-        Queue(home)
+        Queue(home).jobs()
 
 
 def test_two_programs_that_open_it_at_the_same_time_make_one_file(home: Home) -> None:

@@ -49,6 +49,11 @@ class ProfilePaths:
         return self.folder / "checkpoints"
 
     @property
+    def training_lock(self) -> Path:
+        """Held by the trainer of the profile's run, for as long as that process lives."""
+        return self.folder / "training.lock"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 

@@ -26,38 +26,30 @@ _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class QueueFile:
-    """The open file, usable from any thread; made if it is not there.
+    """The file, usable from any thread; opened, and made if it is not there, when first used.
 
-    Raises:
-        DamagedDataError, FutureDataError, StorageFullError: it cannot be used, and why.
+    Every call raises DamagedDataError, FutureDataError or StorageFullError if the file cannot
+    be used.
     """
 
     def __init__(self, home: Home) -> None:
         self.path = home.queue
         self._lock = threading.RLock()
-        files.private_folder(home.folder)
-        with files.locked(self.path.with_suffix(".lock")), _explained(self.path):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # its log inherits this
-            self._connection = sqlite3.connect(
-                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
+        self._opened: sqlite3.Connection | None = None
+        self._closed = False
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query; inside `change` it sees what was written there."""
         with self._lock, _explained(self.path):
-            return self._connection.execute(sql, values).fetchall()
+            return self._connection().execute(sql, values).fetchall()
 
     def write(self, sql: str, values: Sequence[Any] = ()) -> None:
         """One statement of a change."""
         with self._lock, _explained(self.path):
-            if not self._connection.in_transaction:
+            connection = self._connection()
+            if not connection.in_transaction:
                 raise RuntimeError("written outside of a change")
-            self._connection.execute(sql, values)
+            connection.execute(sql, values)
 
     @contextlib.contextmanager
     def change(self, *, durable: bool = False) -> Iterator[None]:
@@ -67,7 +59,7 @@ class QueueFile:
             durable: survive a power cut, too. What is found out again anyway need not.
         """
         with self._lock, _explained(self.path):
-            connection = self._connection
+            connection = self._connection()
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -78,12 +70,32 @@ class QueueFile:
                     connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the file. A second call does nothing."""
+        """Close the file for good. A second call does nothing."""
         with self._lock:
-            self._connection.close()
+            self._closed = True
+            if self._opened is not None:
+                self._opened.close()
 
-    def _prepare(self) -> None:
-        connection = self._connection
+    def _connection(self) -> sqlite3.Connection:
+        if self._closed:
+            raise XenoError("The queue is closed.", "It was closed before this call.")
+        if self._opened is None:
+            files.private_folder(self.path.parent)
+            with files.locked(self.path.with_suffix(".lock")):
+                # Made by us, so that it and its log are readable by their owner only.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                connection = sqlite3.connect(
+                    self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                )
+                try:
+                    self._prepare(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+            self._opened = connection
+        return self._opened
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.row_factory = sqlite3.Row
         found = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if found > FORMAT:
@@ -107,10 +119,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _not_writable(path, error.strerror or str(error)) from error
-    except sqlite3.ProgrammingError as error:
-        if "closed" in str(error):
-            raise XenoError("The queue is closed.", "It was closed before this call.") from error
-        raise
     except sqlite3.Error as error:
         name = str(getattr(error, "sqlite_errorname", ""))
         if name.startswith(_DAMAGED):

@@ -15,40 +15,35 @@ LEASE_SECONDS = 60.0  # how long a job stays with a worker that is not heard of
 
 State = Literal["waiting", "running", "completed", "stopped", "discarded", "failed"]
 
-Reason = Literal[
-    "", "crashed", "memory", "disk", "busy", "lapsed", "paused", "time", "asked", "run"
-]
+Reason = Literal["", "crashed", "passing", "busy", "lapsed", "later", "time", "asked", "run"]
 """Why a job is where it is; what a run said in words stays in its profile."""
 
 REASONS: dict[Reason, str] = {
     "": "",
     "crashed": "Its process was killed or crashed.",
-    "memory": "Memory ran out.",
-    "disk": "The disk was full.",
+    "passing": "It failed for a reason that can pass; 'xeno runs' says which.",
     "busy": "Another run of the profile was going on.",
     "lapsed": "The program that ran it is gone.",
-    "paused": "It was put back to go on later.",
-    "time": "Its time limit was reached.",
+    "later": "It was put back to go on later.",
+    "time": "It reached the longest time that a run may take.",
     "asked": "It was cancelled.",
-    "run": "The run itself failed; 'xeno runs' says why.",
+    "run": "It failed; 'xeno runs' says why.",
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a job may use. Seconds throughout; `time` None is no limit.
+    """How often a job is tried.
 
     Attributes:
         retries: how often it is tried again after something that can heal.
         wait: seconds before the first retry; doubles with every further one.
         longest_wait: seconds it never waits longer than.
-        time: seconds of running, all tries together.
     """
 
     retries: int = 3
     wait: float = 30.0
     longest_wait: float = 3600.0
-    time: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,15 @@ class MachineSettings(BaseModel):
         ge=1,
         le=64,
     )
+    longest_run_hours: float | None = setting(
+        None,
+        "Longest run",
+        "A run that has gone on so long, all tries and pauses together, is stopped and keeps what "
+        "it has learned, so that others come to their turn. No limit when not given.",
+        unit="hours",
+        gt=0,
+        le=24 * 365,
+    )
     ageing_hours: float = setting(
         6.0,
         "Ageing",

@@ -3,7 +3,7 @@
 CREATE TABLE jobs (
     id           TEXT PRIMARY KEY,
     profile      TEXT NOT NULL,
-    run_id       TEXT NOT NULL UNIQUE,          -- in the profile's own table of runs
+    run_id       TEXT NOT NULL,                 -- in the profile's own table of runs
     priority     TEXT NOT NULL CHECK (priority IN ('high', 'medium', 'low')),
     position     INTEGER NOT NULL,
     state        TEXT NOT NULL CHECK (state IN
@@ -11,7 +11,6 @@ CREATE TABLE jobs (
     retries      INTEGER NOT NULL,
     wait         REAL NOT NULL,
     longest_wait REAL NOT NULL,
-    time_limit   REAL,
     created      REAL NOT NULL,
     since        REAL NOT NULL,
     not_before   REAL NOT NULL DEFAULT 0,
@@ -33,6 +32,8 @@ CREATE TABLE jobs (
 
 -- Whatever goes wrong elsewhere: a profile never has two runs at once.
 CREATE UNIQUE INDEX one_run_per_profile ON jobs(profile) WHERE state = 'running';
+
+CREATE UNIQUE INDEX one_job_per_run ON jobs(run_id) WHERE ended IS NULL;
 
 CREATE TABLE workers (
     id       TEXT PRIMARY KEY,

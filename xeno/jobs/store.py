@@ -90,8 +90,10 @@ class Queue:
         return _job(rows[0])
 
     def of_run(self, run_id: str) -> Job | None:
-        """The job of the run `run_id`."""
-        rows = self.file.read("SELECT * FROM jobs WHERE run_id = ?", (run_id,))
+        """The job of the run `run_id`, the last one if there were several."""
+        rows = self.file.read(
+            "SELECT * FROM jobs WHERE run_id = ? ORDER BY position DESC LIMIT 1", (run_id,)
+        )
         return _job(rows[0]) if rows else None
 
     def situation(self) -> Situation:
@@ -171,11 +173,11 @@ class Queue:
         with self.file.change(durable=True):
             self.file.write(
                 "INSERT INTO jobs (id, profile, run_id, priority, position, state, retries, wait,"
-                " longest_wait, time_limit, created, since, reserved) SELECT ?, ?, ?, ?,"
-                " coalesce(max(position), 0) + 1, 'waiting', ?, ?, ?, ?, ?, ?, ? FROM jobs",
+                " longest_wait, created, since, reserved) SELECT ?, ?, ?, ?,"
+                " coalesce(max(position), 0) + 1, 'waiting', ?, ?, ?, ?, ?, ? FROM jobs",
                 (
                     job_id, profile, run_id, priority,
-                    limits.retries, limits.wait, limits.longest_wait, limits.time,
+                    limits.retries, limits.wait, limits.longest_wait,
                     now, now, reserved.id if reserved else None,
                 ),
             )  # fmt: skip
@@ -288,5 +290,5 @@ def _job(row: Row) -> Job:
     values: dict[str, Any] = {
         field.name: row[field.name] for field in fields(Job) if field.name != "limits"
     }
-    limits = Limits(row["retries"], row["wait"], row["longest_wait"], row["time_limit"])
+    limits = Limits(row["retries"], row["wait"], row["longest_wait"])
     return Job(**values, limits=limits)
