@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +27,9 @@ from xeno.events import (
     RunStarted,
     SampleReplies,
 )
-from xeno.models.base import inspect_base
+from xeno.jobs.foreground import JobRun
+from xeno.jobs.store import Queue
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
@@ -35,7 +37,6 @@ from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
 from xeno.workers.host_client import BASE_SETTING, base_folder
-from xeno.workers.training_client import TrainingRun
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
 ON_STOP: dict[str, Any] = {
@@ -51,6 +52,14 @@ _WAYS_ON = (
 
 def add(commands: Commands) -> None:
     parser = commands.add("train", "train on the preference pairs; ends in a version", run)
+    plan_options(parser)
+    parser.add_argument("--on-stop", **ON_STOP)
+    base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
+    base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
+
+
+def plan_options(parser: ArgumentParser) -> None:
+    """The options that `plan_of` reads."""
     parser.add_argument("--base", metavar="DIR", help="folder of the base model")
     privacy = parser.add_mutually_exclusive_group()
     privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
@@ -66,14 +75,11 @@ def add(commands: Commands) -> None:
         help=f"change a setting of the plan: {settings}",
     )
     parser.add_argument("--force", action="store_true", help="train although there are few pairs")
-    parser.add_argument("--on-stop", **ON_STOP)
-    base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
-    base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
 
 
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        return carry_out(profile, _plan(arguments, profile), arguments.on_stop, output)
+        return carry_out(profile, plan_of(arguments, profile), arguments.on_stop, output)
 
 
 def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output: Output) -> int:
@@ -82,20 +88,13 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     Raises:
         XenoError: if it cannot start, or failed.
     """
-    base = inspect_base(Path(plan.base), profile.home)
-    for note in base.notes:
-        output.progress(note)
     _refuse_second(profile)
-    ahead = forecast(profile, plan)
-    if ahead.blockers:
-        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
-    output.progress(ahead.sentence)
-    for warning in ahead.warnings:
-        output.progress(f"Note: {warning}")
-    watcher = _Watcher(output, known=base.notes)
-    training = TrainingRun(profile, plan, watcher.event)
-    training.start()
-    finished = _waited(training, on_stop, output)
+    base = check(profile, plan, output)
+    watcher = Watcher(output, known=base.notes)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
+        training.start()
+        finished = _waited(training, on_stop, output)
     failure = training.failure
     values = _result(profile, watcher, finished, failure)
     if finished.status == "failed" and failure is not None:
@@ -105,7 +104,30 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     return 1 if finished.status == "failed" else 0
 
 
-def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
+def check(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
+    """Say what a run of `plan` would do; the base model it trains.
+
+    Raises:
+        XenoError: if it cannot start.
+    """
+    base = inspect_base(Path(plan.base), profile.home)
+    for note in base.notes:
+        output.progress(note)
+    ahead = forecast(profile, plan)
+    if ahead.blockers:
+        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
+    output.progress(ahead.sentence)
+    for warning in ahead.warnings:
+        output.progress(f"Note: {warning}")
+    return base
+
+
+def plan_of(arguments: Namespace, profile: Profile) -> TrainingPlan:
+    """The plan that the options describe.
+
+    Raises:
+        InvalidValueError: if a setting is not there or cannot have that value.
+    """
     values: dict[str, Any] = {"base": str(base_folder(profile))}
     for assignment in arguments.set:
         key, equals, value = assignment.partition("=")
@@ -140,16 +162,19 @@ def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
 def _refuse_second(profile: Profile) -> None:
     runs = Runs(profile.db)
     runs.mark_interrupted()
-    going = [each.id for each in runs.all() if each.status in {"waiting", "running"}]
+    going = [
+        each.id for each in runs.all() if each.status in {"waiting", "running"} and not each.queued
+    ]
     if going:
         raise XenoError(
             "Another run of this profile is going on.",
             f"It is the run {going[0]}.",
-            "Wait until it has ended, or stop it where it was started.",
+            "Wait until it has ended, stop it where it was started, or queue this one: "
+            "'xeno queue add'.",
         )
 
 
-class _Watcher:
+class Watcher:
     """Turns a run's events into lines, and keeps what the summary needs."""
 
     def __init__(self, output: Output, known: tuple[str, ...] = ()) -> None:
@@ -220,10 +245,10 @@ def say_samples(event: SampleReplies, output: Output) -> None:
         output.progress(f"Sample {written}: {sample.prompt}  ->  {words}{more}")
 
 
-def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
+def _waited(training: JobRun, on_stop: str | None, output: Output) -> RunFinished:
     """Wait for the end. The first Ctrl-C stops in order, the second at once."""
     stopping = False
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         while True:
             try:
                 if finished := training.wait(0.2):
@@ -236,7 +261,7 @@ def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFi
                 if choice != "continue":
                     stopping = True
                     output.progress(f"Stopping, to {choice} what was learned.")
-                    training.stop(keep=choice == "keep")
+                    training.stop("keep" if choice == "keep" else "discard")
 
 
 def _asked_what_to_do() -> str:
@@ -259,7 +284,7 @@ def _asked_what_to_do() -> str:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM is handled like Ctrl-C meanwhile: a service manager stops a run in order."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -272,7 +297,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def _result(
-    profile: Profile, watcher: _Watcher, finished: RunFinished, failure: Failure | None
+    profile: Profile, watcher: Watcher, finished: RunFinished, failure: Failure | None
 ) -> dict[str, Any]:
     started, first, last = watcher.started, watcher.first, watcher.last
     label = None

@@ -78,6 +78,11 @@ class Attempt:
         self._order = order
         self._asked.set()
 
+    def kill(self) -> None:
+        """End the trainer at once; what it had learned since its checkpoint is lost."""
+        if self._training is not None:
+            self._training.kill()
+
     def run(self) -> RunFinished | None:
         """Carry out the try. None if the job waits again, or belongs to another worker."""
         try:
@@ -165,6 +170,9 @@ class Attempt:
         if self._order == "later" and run.status == "interrupted":
             self._leases.give_back(self._job, "later", failed=False)
             return None
+        if self._order is not None:  # it was to end, and was killed before it could do so
+            self._leases.finish(self._job, "stopped", "asked")
+            return self._told(failure, finished)
         reason: Reason = "crashed" if run.status == "interrupted" else "passing"
         if reason == "crashed" or failure.can_pass:
             return self._again(failure, reason, finished)

@@ -2,6 +2,7 @@
 
     run = JobRun(queue, profile, plan=plan, on_event=print)
     finished = run.run()  # blocks; `stop` may be called from other threads
+    run.start(); run.wait(0.2)  # the same on a thread of its own
 
 `xeno train` and the window start their runs like this, so that they stand in the same line as
 all others of the machine.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from xeno.errors import InvalidValueError
 from xeno.events import Event, Failure, LogLine, RunFinished
@@ -80,6 +82,7 @@ class JobRun:
         self._attempt: Attempt | None = None
         self._guard = threading.Lock()
         self._wake = threading.Event()
+        self._result: Future[RunFinished] | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -103,6 +106,36 @@ class JobRun:
             if self._attempt is not None:
                 self._attempt.stop(order)
         self._wake.set()
+
+    def kill(self) -> None:
+        """End the trainer at once; after `stop`, when that takes too long."""
+        with self._guard:
+            if self._attempt is not None:
+                self._attempt.kill()
+
+    def start(self) -> None:
+        """Do `run` on a thread of its own."""
+        self._result = result = Future[RunFinished]()
+
+        def work() -> None:
+            try:
+                result.set_result(self.run())
+            except BaseException as error:  # the thread's edge: `wait` raises it
+                result.set_exception(error)
+
+        threading.Thread(target=work, name="run", daemon=True).start()
+
+    def wait(self, timeout: float | None = None) -> RunFinished | None:
+        """The end of the run that `start` began; None if it goes on after `timeout` seconds.
+
+        Raises:
+            XenoError: what `run` raised.
+        """
+        assert self._result is not None
+        try:
+            return self._result.result(timeout)
+        except TimeoutError:
+            return None
 
     def run(self) -> RunFinished:
         """Wait for the job's turn and carry it out, tries and all.

@@ -42,10 +42,10 @@ class Trainer:
                     raise ChildError(f"The trainer does not know the command {command.type}.")
 
     def _train(self, profile: Profile, run_id: str) -> None:
-        from xeno.training.trainer import train  # torch, peft, opacus: seconds to import
-
         try:
             _only_one(profile)
+            from xeno.training.trainer import train  # torch, peft, opacus: seconds to import
+
             _limit_memory(Runs(profile.db).get(run_id).plan.memory_limit)
             finished = train(profile, run_id, self.channel.emit, lambda: self._stop)
         except Exception as error:  # written down, then raised again
