@@ -6,15 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PyQt6.QtWidgets import QCheckBox, QMessageBox, QPushButton, QVBoxLayout, QWidget
 from PyQt6.QtCore import pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QMessageBox, QVBoxLayout, QWidget
 
 from ui import notification
 from ui.forecasting import ForecastFeed
 from ui.session import PLAN, Session
 from ui.tasks import Explanation
 from ui.training_thread import TrainingThread
-from ui.widgets.basics import Card, Page, allow, button, label, row
+from ui.widgets.basics import Card, Page, allow, button, label
+from ui.widgets.flow import Flow
+from ui.widgets.fold import Fold
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
 from ui.widgets.plan_form import PlanForm
@@ -100,15 +102,15 @@ class TrainingTab(QWidget):
         self.notify.setAccessibleName("Tell me on the desktop when a run ends")
         self.notify.setChecked(bool(self._session.setting(notification.SETTING, True)))
         self.notify.toggled.connect(lambda on: self._session.set(notification.SETTING, on))
-        line = row(self.start, self.stop, self.state, self.notify)
-        line.setStretch(2, 1)
-        card.add(line)
+        card.add(Flow(self.start, self.stop, self.notify, spacing=14))
+        card.add(self.state)
         return card
 
     def _advanced_card(self) -> Card:
         card = self.advanced = Card()
-        self.advanced_switch = button("&Advanced settings", "link", name="Show advanced settings")
-        self.advanced_switch.setCheckable(True)
+        self.advanced_switch = Fold(
+            self._session.theme, "&Advanced settings", "Show advanced settings"
+        )
         self.advanced_switch.toggled.connect(self._show_advanced)
         card.body.setContentsMargins(12, 8, 18, 8)
         card.add(self.advanced_switch)

@@ -9,8 +9,10 @@ from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QGridLayout, QSlider, QVBoxLayout, QWidget
 
 from ui.session import Session
-from ui.widgets.basics import button, label, row
+from ui.widgets.basics import label, row
 from ui.widgets.curve_plot import CurvePlot, Line, Redraws
+from ui.widgets.fold import Fold
+from ui.widgets.swatches import Swatches
 from xeno.events import Event
 from xeno.training.curves import CHARTS, HELD_OUT, TRAINING, Curves
 
@@ -30,6 +32,7 @@ class ChartsPanel(QWidget):
         self._curves = Curves()
         self._end = 0.0
         self._columns = 0
+        self._legend: tuple[str, ...] = ()
         redraws = Redraws(self)
         self.plots = {chart.name: CurvePlot(session, chart, redraws) for chart in CHARTS}
         for plot in self.plots.values():
@@ -42,8 +45,7 @@ class ChartsPanel(QWidget):
         self.smoothing.setToolTip("Weight of what was before in the moving average. Arrow keys.")
         self.smoothing_value = label("", "muted", wrap=False)
         self.smoothing_value.setFixedWidth(self.fontMetrics().horizontalAdvance("off  ") + 8)
-        self.more = button("More &charts", "link", name="Show more charts")
-        self.more.setCheckable(True)
+        self.more = Fold(session.theme, "More &charts", "Show more charts")
         title = label("S&moothing", "muted", wrap=False)
         title.setTextFormat(Qt.TextFormat.AutoText)
         title.setBuddy(self.smoothing)
@@ -53,8 +55,13 @@ class ChartsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
-        layout.addLayout(row(title, self.smoothing, self.smoothing_value, None, self.more))
+        self.legend = Swatches("Lines of the charts")
+        line = row(title, self.smoothing, self.smoothing_value, self.legend, self.more, spacing=12)
+        line.setStretch(3, 1)
+        layout.addLayout(line)
         layout.addLayout(self._grid)
+        layout.addStretch(1)
+        session.theme.changed.connect(self._show_legend)
         self.smoothing.valueChanged.connect(self._smooth)
         self.more.toggled.connect(lambda _: self._arrange())
         stored = session.setting(SMOOTHING, 60)
@@ -65,6 +72,8 @@ class ChartsPanel(QWidget):
     def begin(self, steps: int = 0) -> None:
         """A run of so many steps begins: all curves are empty."""
         self._curves, self._end = Curves(), float(steps)
+        self._legend = (TRAINING, HELD_OUT)
+        self._show_legend()
         for name in self.plots:
             self._show(name)
 
@@ -81,6 +90,8 @@ class ChartsPanel(QWidget):
     def compare(self, runs: Mapping[str, Curves]) -> None:
         """Show the curves of several runs over each other, each under its name."""
         self._end = 0.0
+        self._legend = tuple(runs)
+        self._show_legend()
         for name, plot in self.plots.items():
             lines = [
                 Line(_named(run, line), curve, color, dots=line == HELD_OUT)
@@ -89,6 +100,10 @@ class ChartsPanel(QWidget):
             ]
             plot.show_lines(lines)
         self._arrange()
+
+    def _show_legend(self) -> None:
+        colors = self._session.theme.colors.lines
+        self.legend.show_parts(list(zip(colors, self._legend, strict=False)))
 
     def _show(self, name: str) -> None:
         lines = [
@@ -120,7 +135,7 @@ class ChartsPanel(QWidget):
             self._grid.takeAt(0)
         place = 0
         for name, plot in self.plots.items():
-            wanted = name in _FIRST or (self.more.isChecked() and plot.lines)
+            wanted = name in _FIRST or (self.more.isChecked() and plot.lines > 0)
             if wanted:
                 self._grid.addWidget(plot, *divmod(place, self._columns))
                 place += 1

@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from PyQt6 import sip
-from PyQt6.QtCore import QObject, Qt, QTimer
+from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QColor
 from PyQt6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from ui.session import Session
 from ui.widgets.basics import label
 from ui.widgets.plot_look import colour_plot, load_pyqtgraph, make_plot
-from ui.widgets.readout import Readout
+from ui.widgets.swatches import Swatches
+from ui.words import short
 from xeno.training.curves import Chart, Curve, Smoothing
 
 REDRAW_EVERY = 0.2  # seconds between two drawings of one plot: 5 Hz
 _TURN = 40  # ms between the drawings of two plots
 _FAINT = 70  # opacity of the raw values under their average, of 255
-_SMALL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class CurvePlot(QWidget):
         self._plot: Any = None
         self._asked = False
         self._items: list[tuple[Any, Any]] = []
-        self.last = Readout(f"Last values of {chart.title}", Qt.AlignmentFlag.AlignRight)
+        self.last = Swatches(f"Last values of {chart.title}")
         head = QHBoxLayout()
         head.addWidget(label(chart.title, wrap=False))
         head.addWidget(self.last, 1)
@@ -164,17 +164,17 @@ class CurvePlot(QWidget):
                 smooth.setData(steps, numpy.array(average.values))
         if self._end:
             self._plot.setXRange(0.0, self._end, padding=0.01)
-        self.last.setText(self._words())
+        self._show_last()
 
-    def _words(self) -> str:
-        words = []
+    def _show_last(self) -> None:
+        colors, parts, spoken = self._session.theme.colors.lines, [], []
         for line in self._lines:
-            value = line.curve.last()
-            if value is not None:
-                figure = f"{value:.3g}" if abs(value) >= _SMALL or not value else f"{value:.1e}"
-                words.append(f"{line.name} {figure}" if len(self._lines) > 1 else figure)
-        unit = f" {self.chart.unit}" if self.chart.unit else ""
-        return ", ".join(words) + unit if words else ""
+            if (value := line.curve.last()) is not None:
+                unit = f" {self.chart.unit}" if self.chart.unit else ""
+                words = short(value, self.chart.share) + unit
+                parts.append((colors[line.color % len(colors)], words))
+                spoken.append(f"{line.name} {words}")
+        self.last.show_parts(parts, ", ".join(spoken))
 
     def _average(self) -> None:
         self._averages = [_Average(line.curve, self._weight) for line in self._lines]
@@ -186,11 +186,12 @@ class CurvePlot(QWidget):
         for line in self._lines:
             color = QColor(colors[line.color % len(colors)])
             faint = QColor(color)
-            faint.setAlpha(_FAINT if self._weight and not line.dots else 255)
+            smoothed = self._weight and self.chart.noisy and not line.dots
+            faint.setAlpha(_FAINT if smoothed else 255)
             dots = {"symbol": "o", "symbolSize": 6, "symbolBrush": color, "symbolPen": None}
             raw = self._plot.plot(pen=pyqtgraph.mkPen(faint), **(dots if line.dots else {}))
             smooth = None
-            if self._weight and not line.dots:
+            if smoothed:
                 smooth = self._plot.plot(pen=pyqtgraph.mkPen(color))
             self._items.append((raw, smooth))
 

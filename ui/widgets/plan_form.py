@@ -10,18 +10,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic.fields import FieldInfo
-from PyQt6.QtCore import Qt, QTimer, pyqtSignal
-from PyQt6.QtWidgets import QGridLayout, QLineEdit, QVBoxLayout, QWidget
+from PyQt6.QtCore import QTimer, pyqtSignal
+from PyQt6.QtWidgets import QCheckBox, QLineEdit, QVBoxLayout, QWidget
 
 from ui.theme import Theme
-from ui.widgets.basics import Tool, allow, button, label, row, set_kind
-from ui.widgets.setting_editor import SettingEditor
+from ui.widgets.basics import allow, button, label, row
+from ui.widgets.fold import Fold
+from ui.widgets.setting_row import SettingRow
 from ui.words import count
 from xeno.training.plan import SECTIONS, TrainingPlan
 from xeno.training.settings.declaration import effects, only
-from xeno.training.settings.values import shown
 
-_EDITOR_WIDTH = 200
 _SEARCH = 200  # ms after the last letter
 _ONLY = {
     "private": "It matters only with differential privacy.",
@@ -43,8 +42,8 @@ class PlanForm(QWidget):
         self.search.setAccessibleName("Search the settings")
         self.search.setPlaceholderText("Search the settings")
         self.search.setClearButtonEnabled(True)
-        self.changed_only = button("Only &changed", name="Show only settings that were changed")
-        self.changed_only.setCheckable(True)
+        self.changed_only = QCheckBox("Only c&hanged")
+        self.changed_only.setAccessibleName("Show only settings that were changed")
         self.reset = button("Reset &all", name="Reset all settings to their defaults")
         self.reset.clicked.connect(self._reset_all)
         self.found = label("", "muted")
@@ -97,7 +96,9 @@ class PlanForm(QWidget):
         return [name for name in self.names if self._is_changed(name)]
 
     def _is_changed(self, name: str) -> bool:
-        return name in self._values and self._values[name] != TrainingPlan.model_fields[name].default
+        return (
+            name in self._values and self._values[name] != TrainingPlan.model_fields[name].default
+        )
 
     def _filled(self) -> None:
         for section in self.sections:
@@ -138,9 +139,8 @@ class _Section(QWidget):
         self._title = title
         self._found: set[str] | None = None
         self.names = names
-        self.rows: dict[str, _Row] = {}
-        self.heading = button(title, "link", name=f"Settings of {title}")
-        self.heading.setCheckable(True)
+        self.rows: dict[str, SettingRow] = {}
+        self.heading = Fold(theme, title, f"Settings of {title}")
         self.heading.toggled.connect(lambda _: self._unfold())
         self._body = QWidget()
         self._column = QVBoxLayout(self._body)
@@ -165,7 +165,9 @@ class _Section(QWidget):
     def show_values(self, values: Mapping[str, Any], busy: str) -> None:
         """Fill in what is set, and how many of it differ from their defaults."""
         fields = TrainingPlan.model_fields
-        changed = sum(name in values and values[name] != fields[name].default for name in self.names)
+        changed = sum(
+            name in values and values[name] != fields[name].default for name in self.names
+        )
         words = f"{self._title}  ·  {len(self.names)}"
         self.heading.setText(f"{words}  ·  {changed} changed" if changed else words)
         for name, each in self.rows.items():
@@ -185,63 +187,10 @@ class _Section(QWidget):
 
     def _build(self) -> None:
         for name in self.names:
-            line = self.rows[name] = _Row(self._theme, name, TrainingPlan.model_fields[name])
+            line = self.rows[name] = SettingRow(self._theme, name, TrainingPlan.model_fields[name])
             line.edited.connect(self.edited)
             self._column.addWidget(line)
         self.opened.emit()
-
-
-class _Row(QWidget):
-    """One setting: what it means and does at the left, its editor and its reset at the right."""
-
-    edited = pyqtSignal(str, object)
-
-    def __init__(self, theme: Theme, name: str, declared: FieldInfo) -> None:
-        super().__init__()
-        self._default = declared.default
-        self.editor = SettingEditor(name, declared, self)
-        self.editor.edited.connect(lambda value: self.edited.emit(name, value))
-        title = declared.title or name
-        self._title = label(title, wrap=False)
-        self._title.setBuddy(self.editor.widget)
-        self.mark = label("changed", "tag", wrap=False)
-        default = str(shown(self._default)).replace("\n", " / ")
-        self.reset = Tool(theme, "refresh", f"Reset {title}", tip=f"Back to {default}")
-        self.reset.clicked.connect(lambda: self.edited.emit(name, self._default))
-        for part in (self.mark, self.reset):
-            policy = part.sizePolicy()
-            policy.setRetainSizeWhenHidden(True)
-            part.setSizePolicy(policy)
-        words = [declared.description or ""]
-        words += [f"{what.capitalize()}: {text}" for what, text in effects(declared).items()]
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(1)
-        head = row(self._title, self.mark, None)
-        grid.addLayout(head, 0, 0)
-        grid.addWidget(label("\n".join(words), "tiny"), 1, 0)
-        grid.setColumnStretch(0, 1)
-        top = Qt.AlignmentFlag.AlignTop
-        if self.editor.multiline:
-            grid.addWidget(self.editor.widget, 2, 0)
-        else:
-            self.editor.widget.setFixedWidth(_EDITOR_WIDTH)
-            grid.addWidget(self.editor.widget, 0, 1, 2, 1, top)
-        grid.addWidget(self.reset, 0, 2, 2, 1, top)
-
-    def show_value(self, value: Any) -> None:
-        """Show `value`, and whether it is another than the default."""
-        self.editor.show_value(value)
-        changed = value != self._default
-        self.mark.setVisible(changed)
-        self.reset.setVisible(changed)
-
-    def allow_editing(self, reason: str) -> None:
-        """Enable the editor, or disable it with the reason."""
-        allow(self.editor.widget, reason)
-        allow(self.reset, reason)
-        set_kind(self._title, "muted" if reason else "")
 
 
 def _irrelevant(declared: FieldInfo, private: bool) -> str:
@@ -254,6 +203,7 @@ def _irrelevant(declared: FieldInfo, private: bool) -> str:
 
 def _matches(name: str, words: list[str]) -> bool:
     declared = TrainingPlan.model_fields[name]
-    texts = (name, declared.title, declared.description, *effects(declared).values())
+    does = [word for effect in effects(declared).items() for word in effect]
+    texts = (name, declared.title, declared.description, *does)
     text = " ".join(filter(None, texts)).casefold()
     return all(word in text for word in words)

@@ -14,7 +14,9 @@ from ui.session import Session
 from ui.theme import Colors
 
 
-def make_plot(owner: QWidget, *, times: bool = False, shares: bool = False, bottom: str = "") -> Any:
+def make_plot(
+    owner: QWidget, *, times: bool = False, shares: bool = False, bottom: str = ""
+) -> Any:
     """A pyqtgraph plot without menus and mouse, for `owner`; call when pyqtgraph is loaded.
 
     Args:

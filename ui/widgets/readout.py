@@ -12,16 +12,13 @@ class Readout(QWidget):
 
     Args:
         name: what a screen reader says before the text.
-        align: where the text stands.
+        strong: in the colour of text instead.
     """
 
-    def __init__(
-        self, name: str, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft, *, strong: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, strong: bool = False) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self._text = ""
-        self._align = align | Qt.AlignmentFlag.AlignVCenter
         self._strong = strong
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
@@ -49,5 +46,5 @@ class Readout(QWidget):
         painter.setPen((palette.text() if self._strong else palette.placeholderText()).color())
         width = self.width()
         shown = self.fontMetrics().elidedText(self._text, Qt.TextElideMode.ElideRight, width)
-        painter.drawText(self.rect(), self._align, shown)
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter), shown)
         painter.end()

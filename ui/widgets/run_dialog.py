@@ -33,8 +33,8 @@ class RunDialog(QDialog):
         self.setWindowTitle("Run" if len(runs) == 1 else "Two runs compared")
         self.setMinimumSize(560, 420)
         self.resize(920, 760)
-        self.settings = self._table("Settings", "Both have the same settings.")
-        self.results = self._table("Results", "Nothing was measured.")
+        self.settings = Table("Settings", "Both have the same settings.", sortable=False)
+        self.results = Table("Results", "Nothing was measured.", sortable=False)
         self.samples = SamplePanel()
         self.charts = ChartsPanel(session)
         self.charts.more.setChecked(True)
@@ -66,10 +66,6 @@ class RunDialog(QDialog):
         buttons.setContentsMargins(0, 0, 16, 0)
         store = Runs(session.profile.db)
         session.do(lambda: [store.events(run.id) for run in runs], self._draw, owner=self)
-
-    def _table(self, name: str, empty: str) -> Table:
-        table = Table(name, empty, sortable=False)
-        return table
 
     def _show_one(self, run: Run) -> None:
         fields = TrainingPlan.model_fields
@@ -136,4 +132,6 @@ def _about(run: Run) -> str:
     if run.version:
         words += f", version {run.version[:12]}"
     pairs = run.metrics.get("pairs_training")
-    return f"{words}, {count(pairs, 'pair')} learned from." if isinstance(pairs, int) else f"{words}."
+    return (
+        f"{words}, {count(pairs, 'pair')} learned from." if isinstance(pairs, int) else f"{words}."
+    )

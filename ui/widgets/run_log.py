@@ -93,7 +93,9 @@ class RunLog(QWidget):
 
     def _count(self) -> None:
         shown = len(self.lines())
-        self.shown.setText("" if shown == len(self._entries) else f"{shown} of {len(self._entries)}")
+        self.shown.setText(
+            "" if shown == len(self._entries) else f"{shown} of {len(self._entries)}"
+        )
         allow(self.copy, "" if shown else "There is no line to copy.")
 
     def _copy(self) -> None:

@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import QComboBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 from ui.session import Session
 from ui.widgets.base_picker import BasePicker
 from ui.widgets.basics import allow, button, label, row
+from ui.widgets.flow import Flow
 from ui.words import count
 from xeno.store.pairs import Pairs
 from xeno.training.choice import Choice, choose
@@ -73,14 +74,14 @@ class RunSetup(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
+        layout.addWidget(label("Base model", "tiny", wrap=False))
         layout.addWidget(self.base)
         layout.addLayout(self._choices())
-        for line in (
-            row(self.ready, self.advise, self.import_button),
-            row(self.privacy, self.privacy_link),
-        ):
-            line.setStretch(0, 1)
-            layout.addLayout(line)
+        line = row(self.privacy, self.privacy_link)
+        line.setStretch(0, 1)
+        layout.addWidget(self.ready)
+        layout.addLayout(Flow(self.advise, self.import_button))
+        layout.addLayout(line)
         self.method.picked.connect(lambda name: session.set_plan({"method": name}))
         self.preset.picked.connect(self._preset_picked)
         self.strength.picked.connect(lambda name: session.set_plan(strength_values(name)))
@@ -88,7 +89,7 @@ class RunSetup(QWidget):
 
     def show_plan(self, plan: TrainingPlan) -> None:
         """Show what `plan` says."""
-        self.method.show_name(str(plan.method))
+        self.method.show_name(plan.method)
         self.preset.show_name(preset_of(plan))
         self.strength.show_name(strength_of(plan))
         if plan.private:
@@ -102,7 +103,7 @@ class RunSetup(QWidget):
 
         def show(ready: int) -> None:
             missing = MINIMUM_PAIRS - ready
-            more = f" {missing:,} more are needed." if missing > 0 else ""
+            more = f" {count(missing, 'more is', 'more are')} needed." if missing > 0 else ""
             self.ready.setText(f"{count(ready, 'pair')} ready.{more}")
 
         self._session.do(lambda: pairs.count(active=True), show, owner=self, key="ready pairs")
@@ -129,7 +130,7 @@ class RunSetup(QWidget):
         self._session.set_plan(values)
 
     def _mark_fitting(self, name: str) -> None:
-        self.preset.rename(name, f"{PRESETS[name].title} (fits this computer)")
+        self.preset.recommend(name, "Fits this computer.")
 
     def _advise(self) -> None:
         session = self._session
@@ -155,7 +156,7 @@ class _Choice(QObject):
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.combo.setMinimumContentsLength(12)
+        self.combo.setMinimumContentsLength(8)
         self.title.setBuddy(self.combo)
         self.sentence: QLabel = label("", "tiny")
         self._sentences: dict[str, str] = {}
@@ -166,9 +167,10 @@ class _Choice(QObject):
         self.combo.addItem(title, name)
         self._sentences[name] = sentence
 
-    def rename(self, name: str, title: str) -> None:
-        """Offer `name` under another title."""
-        self.combo.setItemText(self.combo.findData(name), title)
+    def recommend(self, name: str, why: str) -> None:
+        """Say with `name` why it is the one to take."""
+        self._sentences[name] = f"{why} {self._sentences[name]}"
+        self.show_name(self.combo.currentData())
 
     def show_name(self, name: str | None) -> None:
         """Show `name`; None is a plan of the user's own."""

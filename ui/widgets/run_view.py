@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-from PyQt6.QtWidgets import QProgressBar, QStackedWidget, QTabBar
+from PyQt6.QtCore import QTimer
+from PyQt6.QtWidgets import QProgressBar, QTabBar
 
 from ui.session import Session
 from ui.widgets.basics import Card
@@ -21,7 +20,7 @@ ENDINGS = {
     "discarded": "The run was stopped and discarded.",
     "failed": "The run failed.",
 }
-_PACE = 0.25  # seconds between two changes of the words under the progress bar
+_PACE = 250  # ms between two changes of the words under the progress bar
 
 
 class RunView(Card):
@@ -34,7 +33,9 @@ class RunView(Card):
         self.progress.setTextVisible(False)
         self.pace = Readout("Progress in words", strong=True)
         self.machine = Readout("What it runs on")
-        self._paced = 0.0
+        self._latest: Progress | None = None  # not in words yet
+        self._pace_timer = QTimer(self, singleShot=True, interval=_PACE)
+        self._pace_timer.timeout.connect(self._show_pace)
         self._computes = ""
         self.charts = ChartsPanel(session)
         self.samples = SamplePanel()
@@ -44,7 +45,9 @@ class RunView(Card):
         self.bar.setAccessibleName("Views of the run")
         self.bar.setDrawBase(False)
         self.bar.setExpanding(False)
-        self.stack = QStackedWidget()
+        self._views = (self.charts, self.samples, self.log)
+        for part in (self.progress, self.pace, self.machine, self.bar):
+            self.add(part)
         for title, view in (
             ("Charts", self.charts),
             ("Sample replies", self.samples),
@@ -52,10 +55,9 @@ class RunView(Card):
         ):
             view.setAccessibleName(title)
             self.bar.addTab(title)
-            self.stack.addWidget(view)
-        self.bar.currentChanged.connect(self.stack.setCurrentIndex)
-        for part in (self.progress, self.pace, self.machine, self.bar, self.stack):
-            self.add(part)
+            self.add(view)
+        self.bar.currentChanged.connect(self._turn)
+        self._turn(0)
         self.hide()
 
     def begin(self) -> None:
@@ -88,10 +90,15 @@ class RunView(Card):
         """A step was taken."""
         self.progress.setValue(event.step)
         self.charts.add(event)
-        now = time.monotonic()
-        if now - self._paced < _PACE and event.step < event.steps:
+        self._latest = event
+        if not self._pace_timer.isActive():
+            self._show_pace()
+            self._pace_timer.start()
+
+    def _show_pace(self) -> None:
+        event, self._latest = self._latest, None
+        if event is None:
             return
-        self._paced = now
         self.pace.setText(
             f"Step {event.step:,} of {event.steps:,}, about {duration(event.eta_seconds)} left, "
             f"{event.pairs_per_second:.1f} pairs/s, {event.tokens_per_second:,.0f} tokens/s"
@@ -123,7 +130,12 @@ class RunView(Card):
             self.progress.setRange(0, 1)
         words = f"{ENDINGS[event.status]} It took {duration(event.seconds)}."
         self.log.write(words)
+        self._latest = None
         self.pace.setText(words)
+
+    def _turn(self, place: int) -> None:
+        for each, view in enumerate(self._views):
+            view.setVisible(each == place)
 
     def _on_machine(self, event: Progress) -> list[str]:
         words = [self._computes, f"{size(event.memory_bytes)} of memory"]

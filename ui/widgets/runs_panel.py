@@ -9,7 +9,8 @@ from PyQt6.QtWidgets import QAbstractItemView, QFileDialog, QVBoxLayout, QWidget
 
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import allow, button, row
+from ui.widgets.basics import allow, button
+from ui.widgets.flow import Flow
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.table import Table
 from ui.words import NONE, duration, moment, share
@@ -62,7 +63,7 @@ class RunsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
-        self.buttons = row(self.show_button, self.compare, self.repeat, self.export, None)
+        self.buttons = Flow(self.show_button, self.compare, self.repeat, self.export)
         layout.addLayout(self.buttons)
         selection = self.table.selectionModel()
         assert selection is not None

@@ -6,7 +6,6 @@ from PyQt6.QtWidgets import QComboBox, QGridLayout, QPlainTextEdit, QVBoxLayout,
 
 from ui.widgets.basics import allow, label, row
 from xeno.events import SampleReplies, SampleReply
-from xeno.training.settings.evaluation import MOST_SAMPLE_PROMPTS
 
 _NONE_YET = (
     "No sample replies yet. They are written before the first step and then at each evaluation, "
@@ -36,7 +35,7 @@ class SamplePanel(QWidget):
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(12)
         self._grid.setVerticalSpacing(4)
-        self.rows = [_Row(self._grid, place) for place in range(MOST_SAMPLE_PROMPTS)]
+        self.rows: list[_Row] = []
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.about)
@@ -75,12 +74,10 @@ class SamplePanel(QWidget):
     def _show(self, place: int) -> None:
         first, now = self._written[0], self._written[place]
         title = f"After step {now.step:,}" if now.step else "Now"
-        for line, shown in enumerate(self.rows):
-            if line < len(now.replies):
-                before = first.replies[line] if line < len(first.replies) else None
-                shown.show_replies(before, now.replies[line], title)
-            else:
-                shown.hide()
+        while len(self.rows) < len(now.replies):
+            self.rows.append(_Row(self._grid, len(self.rows)))
+        for before, reply, shown in zip(first.replies, now.replies, self.rows, strict=False):
+            shown.show_replies(before, reply, title)
 
 
 class _Row:
@@ -107,10 +104,10 @@ class _Row:
         for widget in self._widgets:
             widget.hide()
 
-    def show_replies(self, before: SampleReply | None, now: SampleReply, title: str) -> None:
+    def show_replies(self, before: SampleReply, now: SampleReply, title: str) -> None:
         self.prompt.setText(now.prompt)
         self.now_title.setText(title)
-        self.before.setPlainText(_words(before) if before else "")
+        self.before.setPlainText(_words(before))
         self.now.setPlainText(_words(now))
         self.before.setAccessibleName(f"Reply before training to: {now.prompt}")
         self.now.setAccessibleName(f"{title}, reply to: {now.prompt}")

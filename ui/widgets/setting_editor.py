@@ -95,7 +95,7 @@ class SettingEditor(QObject):
         values = self._values
         if values.kind is bool:
             check = QCheckBox(title)
-            check.toggled.connect(self.edited)
+            check.toggled.connect(lambda on: self.edited.emit(on))
             return check
         if values.choices:
             return self._choice(values)

@@ -11,9 +11,10 @@ from typing import Any
 from xeno.cli.commands import Commands
 from xeno.cli.job_words import note, values_of
 from xeno.cli.output import Output, duration
+from xeno.cli.plans import add_options, plan_from
 from xeno.cli.queue_run import run_jobs
 from xeno.cli.session import home_of, unlocked
-from xeno.cli.train import check, plan_of, plan_options
+from xeno.cli.train import announce
 from xeno.errors import InvalidValueError
 from xeno.jobs.job import PRIORITIES, Job
 from xeno.jobs.machine import MachineSettings
@@ -27,7 +28,7 @@ def add(commands: Commands) -> None:
     parser = group.add("list", "list the jobs of this machine, the next one first", show_all)
     parser.add_argument("--all", action="store_true", help="the jobs that have ended, too")
     parser = group.add("add", "queue a run; takes the options of 'xeno train'", add_job)
-    plan_options(parser)
+    add_options(parser)
     parser.add_argument("--priority", choices=PRIORITIES, default="medium")
     group.add("show", "show one job", show_one).add_argument("job", metavar="JOB")
     parser = group.add("run", "run the profile's jobs until none is left", run_jobs)
@@ -103,8 +104,8 @@ def show_one(arguments: Namespace, output: Output) -> int:
 
 def add_job(arguments: Namespace, output: Output) -> int:
     with unlocked(arguments) as profile, Queue(profile.home) as queue:
-        plan = plan_of(arguments, profile)
-        check(profile, plan, output)
+        plan = plan_from(arguments, profile, output)
+        announce(profile, plan, output)
         job = submit(queue, profile, plan, arguments.priority)
         situation = queue.situation()
     output.say(f"Job {job.id[:8]} is queued. {note(job, situation)}".rstrip())

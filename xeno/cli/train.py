@@ -5,18 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, duration, shown, size
+from xeno.cli.plans import add_options, plan_from
 from xeno.cli.session import interactive, unlocked
-from xeno.errors import InvalidValueError, XenoError
+from xeno.errors import XenoError
 from xeno.events import (
     Evaluated,
     Event,
@@ -36,6 +36,7 @@ from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
@@ -51,35 +52,22 @@ _WAYS_ON = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
-    plan_options(parser)
+    parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
+    add_options(parser)
+    parser.add_argument(
+        "--check", action="store_true", help="say what the run would need and cost, and stop"
+    )
     parser.add_argument("--on-stop", **ON_STOP)
     base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
     base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
 
 
-def plan_options(parser: ArgumentParser) -> None:
-    """The options that `plan_of` reads."""
-    parser.add_argument("--base", metavar="DIR", help="folder of the base model")
-    privacy = parser.add_mutually_exclusive_group()
-    privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
-    privacy.add_argument(
-        "--no-privacy", action="store_true", help="train without differential privacy"
-    )
-    settings = ", ".join(TrainingPlan.model_fields)
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"change a setting of the plan: {settings}",
-    )
-    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
-
-
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        return carry_out(profile, plan_of(arguments, profile), arguments.on_stop, output)
+        plan = plan_from(arguments, profile, output)
+        if arguments.check:
+            return _check(profile, plan, output)
+        return carry_out(profile, plan, arguments.on_stop, output)
 
 
 def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output: Output) -> int:
@@ -89,12 +77,22 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
         XenoError: if it cannot start, or failed.
     """
     _refuse_second(profile)
-    base = check(profile, plan, output)
-    watcher = Watcher(output, known=base.notes)
+    watcher = Watcher(output, known=announce(profile, plan, output).notes)
     with Queue(profile.home) as queue:
         training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
-        training.start()
-        finished = _waited(training, on_stop, output)
+        return follow(profile, training, watcher, on_stop, output)
+
+
+def follow(
+    profile: Profile, training: JobRun, watcher: Watcher, on_stop: str | None, output: Output
+) -> int:
+    """Start the run, wait for its end, and say what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot start, or failed.
+    """
+    training.start()
+    finished = _waited(training, on_stop, output)
     failure = training.failure
     values = _result(profile, watcher, finished, failure)
     if finished.status == "failed" and failure is not None:
@@ -104,8 +102,8 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     return 1 if finished.status == "failed" else 0
 
 
-def check(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
-    """Say what a run of `plan` would do; the base model it trains.
+def announce(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
+    """Say what a run of `plan` would do; the base model that it trains.
 
     Raises:
         XenoError: if it cannot start.
@@ -122,41 +120,16 @@ def check(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
     return base
 
 
-def plan_of(arguments: Namespace, profile: Profile) -> TrainingPlan:
-    """The plan that the options describe.
-
-    Raises:
-        InvalidValueError: if a setting is not there or cannot have that value.
-    """
-    values: dict[str, Any] = {"base": str(base_folder(profile))}
-    for assignment in arguments.set:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise InvalidValueError(
-                f"{assignment!r} is not KEY=VALUE.", "", "Write for example --set epochs=3."
-            )
-        values[key.strip()] = None if value.strip().lower() in {"none", "auto", ""} else value
-    if values.get("dtype", "auto") is None:
-        values["dtype"] = "auto"
-    if arguments.base:
-        values["base"] = arguments.base
-    if arguments.epsilon is not None:
-        values["epsilon"] = arguments.epsilon
-    if arguments.no_privacy:
-        values["private"] = False
-    if arguments.force:
-        values["force"] = True
-    values["base"] = str(Path(str(values["base"])).expanduser().resolve())
-    try:
-        return TrainingPlan.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidValueError(
-            f"The setting {name!r} cannot be used." if name else "The plan cannot be used.",
-            f"{first['msg']}.",
-            f"The settings are: {', '.join(TrainingPlan.model_fields)}.",
-        ) from error
+def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
+    """Say what the run would need and cost; 1 if it could not start."""
+    ahead = forecast(profile, plan)
+    output.say(ahead.sentence)
+    output.table(
+        ("check", "verdict", ""),
+        [(each.name, each.verdict, each.sentence) for each in ahead.checks],
+    )
+    output.result(asdict(ahead))
+    return 1 if ahead.blockers else 0
 
 
 def _refuse_second(profile: Profile) -> None:
@@ -192,9 +165,10 @@ class Watcher:
             case RunStarted():
                 self.started = event
                 self._output.progress(
-                    f"Learning from {event.pairs_training} pairs in {event.steps} steps, "
-                    f"{event.pairs_heldout} held out, {event.pairs_left_out} left out; "
-                    f"{event.dtype}, {event.threads} threads."
+                    f"Learning from {count(event.pairs_training, 'pair')} in "
+                    f"{count(event.steps, 'step')}, {event.pairs_heldout} held out, "
+                    f"{event.pairs_left_out} left out; "
+                    f"{event.dtype}, {count(event.threads, 'thread')}."
                 )
             case Progress():
                 self._progress(event)
@@ -339,8 +313,8 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say("No pair was held out, so there is no accuracy to report.")
     if values["pairs_left_out"]:
         output.say(
-            f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
-            "no reply was cut."
+            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
+            "nothing; no reply was cut."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"

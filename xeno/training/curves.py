@@ -24,6 +24,7 @@ class Chart:
         held_out: measured on the held-out pairs; `training`: on the batch of each step.
         scale: what a value is multiplied with to be in `unit`.
         share: all values lie between 0 and 1.
+        noisy: worth smoothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Chart:
     held_out: bool = False
     scale: float = 1.0
     share: bool = False
+    noisy: bool = True
 
 
 CHARTS = (
@@ -58,17 +60,18 @@ CHARTS = (
         training=False,
         held_out=True,
     ),
-    Chart("learning_rate", "Learning rate", "Size of the steps."),
+    Chart("learning_rate", "Learning rate", "Size of the steps.", noisy=False),
     Chart("gradient_norm", "Gradient norm", "Length of the step before the learning rate."),
     Chart("tokens_per_second", "Speed", "Tokens learned from per second.", "tokens/s"),
-    Chart("memory_bytes", "Memory", "Memory of the trainer.", "GB", scale=1e-9),
+    Chart("memory_bytes", "Memory", "Memory of the trainer.", "GB", scale=1e-9, noisy=False),
     Chart(
         "processor_share",
         "Processor",
         "Share of all processor cores that the trainer uses.",
         share=True,
+        noisy=False,
     ),
-    Chart("temperature", "Temperature", "Of the processor.", "°C"),
+    Chart("temperature", "Temperature", "Of the processor.", "°C", noisy=False),
 )
 
 

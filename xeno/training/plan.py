@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
@@ -19,10 +19,11 @@ from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.queue import QueueSettings
 from xeno.training.settings.schedule import ScheduleSettings
+from xeno.training.settings.truncation import TruncationSettings
 
 __all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
 
-SECTIONS = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "Base model": BaseModelSettings,
     "Differential privacy": PrivacySettings,
     "Objective": ObjectiveSettings,
@@ -30,6 +31,7 @@ SECTIONS = {
     "Optimizer": OptimizerSettings,
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
+    "Long texts": TruncationSettings,
     "Evaluation and samples": EvaluationSettings,
     "Queue and machine": QueueSettings,
 }
@@ -41,6 +43,7 @@ _BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
     QueueSettings,
+    TruncationSettings,
     EvaluationSettings,
     DataSettings,
     AdapterSettings,
@@ -76,3 +79,29 @@ class TrainingPlan(
         if self.nesterov and (self.momentum == 0 or self.dampening > 0):
             found.append("Nesterov momentum needs momentum, and no dampening.")
         return tuple(found)
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> Self:
+        if self.engine == "trl" and self.private:
+            raise ValueError(
+                "TRL cannot train with differential privacy: it has no place where the gradient "
+                "of a single pair could be clipped. Choose the engine xeno, or no privacy"
+            )
+        if self.engine == "trl" and self.method != "dpo":
+            raise ValueError("The engine trl is for the method dpo. Choose the engine xeno")
+        unknown = self.length_normalisation or self.loss == "conservative"
+        if self.engine == "trl" and unknown and self.trl_loss == "as_planned":
+            raise ValueError(
+                "TRL has no such loss. Choose the loss sigmoid, robust, ipo or hinge without "
+                "length normalisation, or another of TRL's own as trl_loss"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dropout_is_not_private(self) -> Self:
+        if self.private and self.lora_dropout > 0:
+            raise ValueError(
+                "With differential privacy there is no dropout: what a pair loses would depend "
+                "on the other pairs of its batch. Set lora_dropout to 0, or train without privacy"
+            )
+        return self
