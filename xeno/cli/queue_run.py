@@ -31,7 +31,8 @@ def run_jobs(arguments: Namespace, output: Output) -> int:
 
         def work() -> None:
             try:
-                ended.set_result(runner.run())
+                runner.run()
+                ended.set_result(None)
             except BaseException as error:  # the thread's edge: raised again below
                 ended.set_exception(error)
 

@@ -199,8 +199,7 @@ class Watcher:
             self._shown = share
             self._output.progress(
                 f"step {event.step}/{event.steps}  loss {_known(event.loss, '.4f')}  "
-                f"margin {_known(event.reward_margin, '+.3f')}  "
-                f"accuracy {_known(event.preference_accuracy, '.2f')}  "
+                f"margin {_known(event.reward_margin, '+.3f')}  {accuracy}"
                 f"{event.pairs_per_second:.1f} pairs/s  {event.tokens_per_second:.0f} tokens/s  "
                 f"{size(event.memory_bytes)}  {duration(event.eta_seconds)} left"
             )

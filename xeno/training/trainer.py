@@ -54,6 +54,7 @@ from xeno.versions.registry import Manifest, Registry
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
 
     from xeno.store.profile import Profile
 
@@ -164,7 +165,7 @@ class _Training:
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
         ready = time.monotonic() - begun
-        outcomes = self._steps(stages, sigmas, policy, adapted, limit, samples)
+        outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
         if outcome.stop is None:
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
@@ -228,12 +229,16 @@ class _Training:
         sigmas: list[float],
         policy: Policy,
         adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
         limit: int,
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
         outcomes: list[Outcome] = []
         for number, (stage, sigma) in enumerate(zip(stages, sigmas, strict=True)):
+            if self.plan.engine == "trl":
+                outcomes.append(self._with_trl(stage, policy, adapted, tokenizer))
+                break
             learner = self._learner(adapted, stage, sigma)
             loop = Loop(
                 self.run.id,
@@ -255,6 +260,17 @@ class _Training:
             if outcomes[-1].stop is not None:
                 break
         return outcomes
+
+    def _with_trl(
+        self,
+        stage: StageRows,
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Outcome:
+        from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
+
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
 
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
