@@ -17,6 +17,7 @@ from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
+from xeno.training.settings.queue import QueueSettings
 from xeno.training.settings.schedule import ScheduleSettings
 from xeno.training.settings.truncation import TruncationSettings
 
@@ -32,6 +33,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Pairs": DataSettings,
     "Long texts": TruncationSettings,
     "Evaluation and samples": EvaluationSettings,
+    "Queue and machine": QueueSettings,
 }
 """The families of settings, in the order in which they are shown."""
 
@@ -40,6 +42,7 @@ _BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    QueueSettings,
     TruncationSettings,
     EvaluationSettings,
     DataSettings,
