@@ -61,23 +61,24 @@ def units_for(
     DPO learns from pairs; KTO from rated replies and, if `kto_pairs`, from pairs; SFT from the
     replies of instructions and chats, from the chosen replies of pairs, or from both.
     """
-    selected = select(training_pairs(profile), plan)
-    pairs = selected.pairs
-    if stage == "dpo":
-        return list(pairs), selected.left_out
     found: list[Pair | Sample] = []
-    of_pairs = plan.kto_pairs if stage == "kto" else plan.sft_sources != "examples"
+    with_pairs = True
     if stage == "kto":
         found += _samples(profile, ("unpaired",))
-        if plan.kto_pairs:
-            found += pairs
-    else:
+        with_pairs = plan.kto_pairs
+    elif stage == "sft":
         if plan.sft_sources != "chosen":
             found += _samples(profile, ("instruction", "chat"))
-        if plan.sft_sources != "examples":
-            found += [_chosen(pair) for pair in pairs]
-    found.sort(key=lambda unit: unit.fingerprint)
-    return found, selected.left_out if of_pairs else {}
+        with_pairs = plan.sft_sources != "examples"
+    if not with_pairs:
+        return sorted(found, key=_content), {}
+    selected = select(training_pairs(profile), plan)
+    found += [_chosen(pair) if stage == "sft" else pair for pair in selected.pairs]
+    return sorted(found, key=_content), selected.left_out
+
+
+def _content(unit: Unit) -> str:
+    return unit.fingerprint
 
 
 def training_pairs(profile: Profile) -> list[Pair]:
