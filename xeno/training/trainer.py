@@ -123,7 +123,6 @@ class _Training:
         torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         data = self._data()
         dtype = choose_dtype(base, plan.dtype)
         units = [unit for stage in data for unit in stage.units]
@@ -135,6 +134,7 @@ class _Training:
         for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
         policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
         policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
