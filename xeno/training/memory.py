@@ -44,8 +44,6 @@ _HIDDEN_COPIES = 2
 _BLOCK = 128
 """Queries of a block of attention weights."""
 _LAYER = re.compile(r"\.(\d+)\.")
-_TOKENS_AT_ONCE = 16384
-_HEAD_TOKENS = 128
 _HEAD_COPIES = 3
 
 
@@ -83,16 +81,15 @@ def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequenc
     layers, outputs, hidden, vocabulary = _shape(base.shapes)
     heads = base.config.get("num_attention_heads", 0)
     kept = sum(row.tokens for row in part) * (outputs + _HIDDEN_COPIES * hidden * layers)
-    attention = (
-        layers * (heads if isinstance(heads, int) else 0) * sum(map(_attention_weights, part))
-    )
+    heads = heads if isinstance(heads, int) else 0
+    attention = layers * heads * sum(_attention_weights(row, plan) for row in part)
     per_unit = 2.0 * 4 * len(part) if plan.private else 0.0  # gradients of every pair, and norms
     return Memory(
         libraries=libraries(base.home) + _STARTED + (_PROOF if plan.private else 0.0),
         weights=float(width * base.parameters),
         adapter=recipe.trainable * (4 + 4 + state_bytes(plan) + per_unit),
         activations=_SPREAD * width * (kept + attention),
-        head=float(_HEAD_COPIES * 4 * _HEAD_TOKENS * vocabulary),
+        head=float(_HEAD_COPIES * 4 * plan.head_tokens * vocabulary),
     )
 
 
@@ -129,22 +126,26 @@ def _longest(plan: TrainingPlan, context: int) -> list[Row]:
 def _largest_part(rows: Sequence[Row], recipe: Recipe, plan: TrainingPlan) -> list[Row]:
     """The micro-batch that the longest rows make."""
     longest = max(row.tokens for row in rows)
-    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), _TOKENS_AT_ONCE // longest)
+    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), plan.tokens_at_once // longest)
     return sorted(rows, key=lambda each: -each.tokens)[: max(1, most)]
 
 
-def _attention_weights(row: Row) -> int:
+def _attention_weights(row: Row, plan: TrainingPlan) -> int:
     """Attention weights that a head holds of a row: prompt with chosen reply, then the rejected
     one, which sees the prompt as well."""
+    if plan.attention == "dense":
+        return 0  # torch's own attention computes them again
     prompt, chosen, rejected = len(row.prompt), len(row.chosen), len(row.rejected)
-    return _in_blocks(prompt + chosen, 0) + _in_blocks(rejected, prompt)
+    most = plan.attention_keys_kept
+    return _in_blocks(prompt + chosen, 0, most) + _in_blocks(rejected, prompt, most)
 
 
-def _in_blocks(tokens: int, before: int) -> int:
-    """Every block of queries holds the weights of all keys up to its end."""
+def _in_blocks(tokens: int, before: int, most: int) -> int:
+    """Every block of queries holds the weights of all keys up to its end, unless those are more
+    than `most`."""
     ends = [*range(_BLOCK, tokens, _BLOCK), tokens]
-    begins = [0, *ends[:-1]]
-    return sum((end - begin) * (before + end) for begin, end in zip(begins, ends, strict=True))
+    sizes = zip([0, *ends[:-1]], ends, strict=True)
+    return sum((end - begin) * (before + end) for begin, end in sizes if before + end <= most)
 
 
 def _shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int, int]:
