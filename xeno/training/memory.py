@@ -25,6 +25,7 @@ from xeno.models.loading import SMALL, bfloat16_known
 from xeno.models.machine import read_fact, write_fact
 from xeno.training.optimizers import state_bytes
 from xeno.training.plan import TrainingPlan
+from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe
 from xeno.training.row import Row
 
@@ -64,6 +65,11 @@ class Memory:
         return round(self.libraries + self.weights + self.adapter + working)
 
     @property
+    def on_card(self) -> int:
+        """What of it a graphics card has to hold."""
+        return round(self.total - self.libraries)
+
+    @property
     def least(self) -> int:
         """What no setting of the batches can lower."""
         return round(self.libraries + self.weights + self.adapter)
@@ -93,10 +99,19 @@ def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequenc
     )
 
 
+def device(plan: TrainingPlan) -> str:
+    """Where the run will be computed, as far as the driver of a graphics card says."""
+    if plan.device != "auto":
+        return plan.device
+    return "cuda" if card_memory() else "cpu"
+
+
 def number_format(base: BaseModel, plan: TrainingPlan) -> str:
     """The number format that the trainer will choose, as far as it is known without a probe."""
     if plan.dtype != "auto":
         return plan.dtype
+    if device(plan) == "cuda":
+        return "bfloat16"
     if base.parameters < SMALL:
         return "float32"
     return "float32" if bfloat16_known(base.home) is False else "bfloat16"

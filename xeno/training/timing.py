@@ -62,7 +62,12 @@ def evaluations(plan: TrainingPlan, steps: int) -> int:
     return int(plan.evaluate_first) + min(plan.evaluations, steps)
 
 
-def remember(base: BaseModel, dtype: str, done: Work, start: float, seconds: float) -> None:
+def form(device: str, dtype: str) -> str:
+    """How a run is computed, as far as its speed follows from it."""
+    return f"{dtype} on {device}"
+
+
+def remember(base: BaseModel, form: str, done: Work, start: float, seconds: float) -> None:
     """Keep what a run showed: `start` seconds before its first token, `seconds` in all."""
     busy = seconds - start
     if base.home is None or done.total <= 0 or busy <= 0:
