@@ -32,6 +32,9 @@ from xeno.training.row import Row
 from xeno.training.stages import stage_data
 
 
+FORM = timing.form("cpu", "float32")
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_llama(tmp_path_factory.mktemp("base"))
@@ -226,8 +229,8 @@ def test_a_runs_time_is_foretold_from_earlier_ones(profile: Profile, base: Path)
     plan = plan_for(base, max_steps=50)
     inspected = inspect_base(base, profile.home)
     done = timing.Work(trained=10_000, scored=5_000)
-    timing.remember(inspected, "float32", done, start=8.0, seconds=38.0)
-    again = timing.seconds(inspected, "float32", done)
+    timing.remember(inspected, FORM, done, start=8.0, seconds=38.0)
+    again = timing.seconds(inspected, FORM, done)
     assert again == pytest.approx(38.0)
     short = forecast(profile, plan).seconds
     long = forecast(profile, plan_for(base, max_steps=500)).seconds
@@ -236,14 +239,14 @@ def test_a_runs_time_is_foretold_from_earlier_ones(profile: Profile, base: Path)
     assert 8.0 < short < long
     # A base ten times as large is judged by the one that is known.
     larger = replace(inspected, parameters=10 * inspected.parameters)
-    assert timing.seconds(larger, "float32", done) == pytest.approx(8.0 + 10 * 30.0)
+    assert timing.seconds(larger, FORM, done) == pytest.approx(8.0 + 10 * 30.0)
 
 
 def test_facts_that_make_no_sense_are_passed_over(home: Home, base: Path) -> None:
     inspected = inspect_base(base, home)
     for nonsense in ("x", {"a": 1}, {"a": {"parameters": 1, "speed": -1, "start": 0}}):
         write_fact(home, "training speeds", nonsense)
-        assert timing.seconds(inspected, "float32", timing.Work(1, 1)) is None
+        assert timing.seconds(inspected, FORM, timing.Work(1, 1)) is None
 
 
 def test_a_forecast_takes_less_than_a_second(profile: Profile) -> None:
