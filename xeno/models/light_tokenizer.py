@@ -40,7 +40,8 @@ class LightTokenizer:
             self._tokenizer = Tokenizer.from_file(str(path))
             config = _json(folder / "tokenizer_config.json")
             named = _json(folder / "special_tokens_map.json") | config
-            self._template = _compiled(_template(folder, config))
+            self.chat_template = _template(folder, config)
+            self._template = _compiled(self.chat_template)
         except (OSError, ValueError, TypeError, TemplateError) as error:
             raise _unreadable(folder, error) from error
         except Exception as error:  # the Rust reader raises bare Exception on a malformed file
@@ -54,9 +55,14 @@ class LightTokenizer:
         self.all_special_ids = list(self.added_tokens_decoder)
         self.bos_token_id = self._id("bos_token")
         self.eos_token_id = self._id("eos_token")
+        self.unk_token_id = self._id("unk_token")
 
-    def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
-        """The token ids of `text`, as {"input_ids": …}."""
+    def __call__(
+        self, text: str, add_special_tokens: bool = False, split_special_tokens: bool = False
+    ) -> dict[str, list[int]]:
+        """The token ids of `text`, as {"input_ids": …}; with `split_special_tokens` the text of
+        a special token is read as any other."""
+        self._tokenizer.encode_special_tokens = split_special_tokens
         encoded = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return {"input_ids": encoded.ids}
 
