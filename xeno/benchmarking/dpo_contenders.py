@@ -151,7 +151,7 @@ def xeno(task: Task, private: bool) -> Timing:
 def trl(task: Task, tuned: bool) -> Timing:
     """TRL's DPOTrainer: as it comes, with the same adapter, or with what makes it quickest here:
     weights in bfloat16, reference log-probabilities ahead, no checkpointing."""
-    import datasets  # type: ignore[import-untyped]
+    import datasets
     from peft import LoraConfig
     from torch.utils.data import SequentialSampler
     from trl.trainer.dpo_config import DPOConfig

@@ -8,15 +8,15 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from typing import Any
 
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, duration, shown, size
+from xeno.cli.plans import add_options, plan_from
 from xeno.cli.session import interactive, unlocked
-from xeno.errors import InvalidValueError, XenoError
+from xeno.errors import XenoError
 from xeno.events import (
     Evaluated,
     Event,
@@ -33,7 +33,6 @@ from xeno.store.profile import Profile
 from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
-from xeno.training.settings.objective import Method
 from xeno.versions.registry import Registry
 from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
@@ -53,30 +52,10 @@ _WAYS_ON = (
 
 def add(commands: Commands) -> None:
     parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
-    parser.add_argument("--base", metavar="DIR", help="folder of the base model")
-    privacy = parser.add_mutually_exclusive_group()
-    privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
-    privacy.add_argument(
-        "--no-privacy", action="store_true", help="train without differential privacy"
-    )
+    add_options(parser)
     parser.add_argument(
-        "--method",
-        choices=get_args(Method),
-        help="what is learned from: pairs (dpo), ratings (kto), replies to imitate (sft), or "
-        "those and then pairs (sft_dpo)",
+        "--check", action="store_true", help="say what the run would need and cost, and stop"
     )
-    parser.add_argument(
-        "--engine", choices=("xeno", "trl"), help="trl runs the plan on TRL's DPOTrainer"
-    )
-    settings = ", ".join(TrainingPlan.model_fields)
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"change a setting of the plan: {settings}",
-    )
-    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
     parser.add_argument("--on-stop", **ON_STOP)
     base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
     base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
@@ -84,7 +63,10 @@ def add(commands: Commands) -> None:
 
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        return carry_out(profile, _plan(arguments, profile), arguments.on_stop, output)
+        plan = plan_from(arguments, profile, output)
+        if arguments.check:
+            return _check(profile, plan, output)
+        return carry_out(profile, plan, arguments.on_stop, output)
 
 
 def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output: Output) -> int:
@@ -116,39 +98,16 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     return 1 if finished.status == "failed" else 0
 
 
-def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
-    values: dict[str, Any] = {"base": str(base_folder(profile))}
-    for assignment in arguments.set:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise InvalidValueError(
-                f"{assignment!r} is not KEY=VALUE.", "", "Write for example --set epochs=3."
-            )
-        values[key.strip()] = None if value.strip().lower() in {"none", "auto", ""} else value
-    if values.get("dtype", "auto") is None:
-        values["dtype"] = "auto"
-    if arguments.base:
-        values["base"] = arguments.base
-    if arguments.epsilon is not None:
-        values["epsilon"] = arguments.epsilon
-    for name in ("method", "engine"):
-        if getattr(arguments, name) is not None:
-            values[name] = getattr(arguments, name)
-    if arguments.no_privacy:
-        values["private"] = False
-    if arguments.force:
-        values["force"] = True
-    values["base"] = str(Path(str(values["base"])).expanduser().resolve())
-    try:
-        return TrainingPlan.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidValueError(
-            f"The setting {name!r} cannot be used." if name else "The plan cannot be used.",
-            f"{first['msg']}.",
-            f"The settings are: {', '.join(TrainingPlan.model_fields)}.",
-        ) from error
+def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
+    """Say what the run would need and cost; 1 if it could not start."""
+    ahead = forecast(profile, plan)
+    output.say(ahead.sentence)
+    output.table(
+        ("check", "verdict", ""),
+        [(each.name, each.verdict, each.sentence) for each in ahead.checks],
+    )
+    output.result(asdict(ahead))
+    return 1 if ahead.blockers else 0
 
 
 def _refuse_second(profile: Profile) -> None:

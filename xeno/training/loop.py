@@ -318,14 +318,14 @@ class Loop:
     def _evaluate(self, step: int) -> Evaluated:
         """Score the held-out pairs and say so."""
         begun = time.monotonic()
-        measures, shorter = _Measures(), 0.0
+        measures, shorter_ones = _Measures(), 0.0
         whole = step in {0, self._recipe.steps} or self._plan.evaluation_pairs is None
         held_out = self._held_out if whole else self._held_out[: self._plan.evaluation_pairs]
         objective = self._objective.prepared(held_out, self._mean_log_ratio)
         for part in self._parts(held_out):
             measures = measures.plus(part, self._losses(part, objective))
-            shorter += sum(_shorter(row) for row in part)
-        baseline = measures.mean(shorter) if all(row.rejected for row in held_out) else None
+            shorter_ones += sum(shorter(row) for row in part)
+        baseline = measures.mean(shorter_ones) if all(row.rejected for row in held_out) else None
         event = Evaluated(
             run_id=self._run_id,
             step=self._before + step,
@@ -377,7 +377,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _shorter(row: Row) -> float:
+def shorter(row: Row) -> float:
     """What picking the shorter reply scores: 1 if it is the chosen one, one half at a tie."""
     return (1 + (len(row.rejected) > len(row.chosen)) - (len(row.rejected) < len(row.chosen))) / 2
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
 from xeno.training.settings.compute import ComputeSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
 from xeno.training.settings.evaluation import EvaluationSettings
-from xeno.training.settings.objective import ObjectiveSettings
+from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.schedule import ScheduleSettings
@@ -23,7 +23,7 @@ from xeno.training.settings.truncation import TruncationSettings
 
 __all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
 
-SECTIONS = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "Base model": BaseModelSettings,
     "Differential privacy": PrivacySettings,
     "Objective": ObjectiveSettings,
@@ -74,34 +74,41 @@ class TrainingPlan(
                         f"{title!r} compares pairs with each other, which differential privacy "
                         "does not allow."
                     )
-        if not (self.use_corrections or self.use_choices or self.use_imports):
+        if self._uses_pairs and not (self.use_corrections or self.use_choices or self.use_imports):
             found.append("No kind of pair is used.")
         if self.nesterov and (self.momentum == 0 or self.dampening > 0):
             found.append("Nesterov momentum needs momentum, and no dampening.")
+        if self.private and self.lora_dropout > 0:
+            found.append(
+                "With differential privacy there is no dropout: what a pair loses would depend on "
+                "the other pairs of its batch."
+            )
+        if self.engine == "trl":
+            found += self._beyond_trl()
         return tuple(found)
 
-    @model_validator(mode="after")
-    def _engine_can(self) -> Self:
-        if self.engine == "trl" and self.private:
-            raise ValueError(
-                "TRL cannot train with differential privacy: it has no place where the gradient "
-                "of a single pair could be clipped. Choose the engine xeno, or no privacy"
-            )
-        if self.engine == "trl" and self.method != "dpo":
-            raise ValueError("The engine trl is for the method dpo. Choose the engine xeno")
-        unknown = self.length_normalisation or self.loss == "conservative"
-        if self.engine == "trl" and unknown and self.trl_loss == "as_planned":
-            raise ValueError(
-                "TRL has no such loss. Choose the loss sigmoid, robust, ipo or hinge without "
-                "length normalisation, or another of TRL's own as trl_loss"
-            )
-        return self
+    @property
+    def _uses_pairs(self) -> bool:
+        """Whether anything in the run is learned from pairs."""
+        return (
+            "dpo" in STAGES[self.method]
+            or (self.method == "kto" and self.kto_pairs)
+            or (self.method == "sft" and self.sft_sources != "examples")
+        )
 
-    @model_validator(mode="after")
-    def _dropout_is_not_private(self) -> Self:
-        if self.private and self.lora_dropout > 0:
-            raise ValueError(
-                "With differential privacy there is no dropout: what a pair loses would depend "
-                "on the other pairs of its batch. Set lora_dropout to 0, or train without privacy"
+    def _beyond_trl(self) -> list[str]:
+        """What TRL's DPOTrainer cannot do of this plan."""
+        found = []
+        if self.private:
+            found.append(
+                "TRL cannot train with differential privacy: it has no place where the gradient "
+                "of a single pair could be clipped."
             )
-        return self
+        if self.method != "dpo":
+            found.append("The engine trl is for the method dpo.")
+        if self.lora_dropout > 0:
+            found.append("TRL drops out either nothing or parts of the base too.")
+        unknown = self.length_normalisation or self.loss == "conservative"
+        if unknown and self.trl_loss == "as_planned":
+            found.append("TRL has neither the loss conservative nor length normalisation of it.")
+        return found

@@ -15,11 +15,13 @@ import importlib.metadata
 import math
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import torch
 
 from xeno.errors import BudgetError, InvalidValueError, XenoError
@@ -32,12 +34,14 @@ from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
+from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
+from xeno.training.memory import remember_libraries
 from xeno.training.methods import objective_for
 from xeno.training.modules import layers
 from xeno.training.optimizers import build
@@ -51,6 +55,7 @@ from xeno.versions.registry import Manifest, Registry
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
 
     from xeno.store.profile import Profile
 
@@ -118,6 +123,7 @@ class _Training:
         plan = self.plan
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         device, dtype = set_up(plan, base)
         data = self._data()
         units = [unit for stage in data for unit in stage.units]
@@ -164,8 +170,12 @@ class _Training:
         samples = None
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
-        outcomes = self._steps(stages, sigmas, policy, adapted, limit, samples)
+        ready = time.monotonic() - begun
+        outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
+        if outcome.stop is None:
+            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
+            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
@@ -225,12 +235,16 @@ class _Training:
         sigmas: list[float],
         policy: Policy,
         adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
         limit: int,
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
         outcomes: list[Outcome] = []
         for number, (stage, sigma) in enumerate(zip(stages, sigmas, strict=True)):
+            if self.plan.engine == "trl":
+                outcomes.append(self._with_trl(stage, policy, adapted, tokenizer))
+                break
             learner = self._learner(adapted, stage, sigma)
             loop = Loop(
                 self.run.id,
@@ -252,6 +266,17 @@ class _Training:
             if outcomes[-1].stop is not None:
                 break
         return outcomes
+
+    def _with_trl(
+        self,
+        stage: StageRows,
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Outcome:
+        from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
+
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
 
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
@@ -394,6 +419,12 @@ def _known(distribution: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _tokens(stage: StageRows) -> tuple[float, int, int]:
+    """Tokens of a row on average, rows to train on and rows to measure on."""
+    tokens = statistics.fmean(row.tokens for row in stage.rows + stage.measured)
+    return tokens, len(stage.rows), len(stage.measured)
 
 
 def _is_memory(error: RuntimeError) -> bool:
