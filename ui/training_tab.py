@@ -127,6 +127,7 @@ class TrainingTab(QWidget):
         self.setup.privacy_wanted.connect(self.privacy_wanted)
         self.setup.chosen.connect(self._tell_choices)
         self.runs.again.connect(self.begin_again)
+        self.runs.resume.connect(self.resume)
         self._session.plan_changed.connect(self._show_plan)
         self._session.pairs_changed.connect(self.setup.count_pairs)
         self._feed.updated.connect(lambda _: self._forecast_known(""))
@@ -211,7 +212,14 @@ class TrainingTab(QWidget):
         """Start a run of the plan as it is set now."""
         if self._why_not():
             return
-        thread = TrainingThread(self._session.profile, self._session.plan(), self)
+        self._start(TrainingThread(self._session.profile, self._session.plan(), parent=self))
+
+    def resume(self, run: Run) -> None:
+        """Go on with an interrupted run from its last checkpoint."""
+        if not self.training:
+            self._start(TrainingThread(self._session.profile, resume=run.id, parent=self))
+
+    def _start(self, thread: TrainingThread) -> None:
         self.thread_of_run = thread
         thread.created.connect(self._created)
         thread.begun.connect(self._begun)
@@ -219,6 +227,8 @@ class TrainingTab(QWidget):
         thread.evaluated.connect(self._evaluated)
         thread.sampled.connect(self.view.sampled)
         thread.logged.connect(self.view.logged)
+        thread.paused.connect(self.view.paused)
+        thread.continued.connect(self.view.continued)
         thread.failed.connect(self._failed)
         thread.ended.connect(self._ended)
         self.notice.hide()

@@ -1,4 +1,4 @@
-"""Owns one training run: starts its child, turns its events into signals, stops it."""
+"""Owns one training run: sees it through the queue, turns its events into signals, stops it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from xeno.events import (
     RunFinished,
     RunStarted,
     SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
 )
+from xeno.jobs.foreground import JobRun
+from xeno.jobs.store import Queue
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
-from xeno.workers.training_client import TrainingRun
 
 
 class TrainingThread(QThread):
-    """A run of `plan`. All signals arrive on the thread that made this object.
+    """A new run of `plan`, or the run `resume` from its last checkpoint.
 
-    `ended` is always the last one; a failure comes before it.
+    All signals arrive on the thread that made this object. `ended` is always the last one; a
+    failure comes before it.
     """
 
     created = pyqtSignal(str)  # the run's id: its row is written, its child starts
@@ -32,49 +36,68 @@ class TrainingThread(QThread):
     evaluated = pyqtSignal(Evaluated)
     sampled = pyqtSignal(SampleReplies)
     logged = pyqtSignal(LogLine)
+    paused = pyqtSignal(TrainingPaused)
+    continued = pyqtSignal(TrainingContinued)
     failed = pyqtSignal(XenoError)
     ended = pyqtSignal(RunFinished)
 
-    def __init__(self, profile: Profile, plan: TrainingPlan, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        plan: TrainingPlan | None = None,
+        *,
+        resume: str | None = None,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._run = TrainingRun(profile, plan, self._tell)
+        self._profile = profile
+        self._plan = plan
+        self._resume = resume
+        self._run: JobRun | None = None
         self._stop: bool | None = None
         self._told_end = False
-
-    @property
-    def run_id(self) -> str | None:
-        """The run's id once its row is written."""
-        return self._run.run_id
+        self._run_id = ""
 
     @property
     def pid(self) -> int | None:
-        """The trainer's process id, None before it started."""
-        return self._run.pid
+        """The trainer's process id while it runs."""
+        return self._run.pid if self._run else None
 
     def stop(self, keep: bool) -> None:
         """Ask the run to end after its step; `keep` releases what was learned so far."""
         self._stop = keep
-        if self._run.alive:
-            self._run.stop(keep)
+        if self._run is not None:
+            self._run.stop("keep" if keep else "discard")
 
     def run(self) -> None:
-        """The thread's body: start the child, then wait for its end."""
+        """The thread's body: see the run through to its end."""
         try:
-            run_id = self._run.start()
-            self.created.emit(run_id)
-            if self._stop is not None:  # asked before there was a child
-                self._run.stop(self._stop)
-            self._run.wait()
+            with Queue(self._profile.home) as queue:
+                self._run = JobRun(
+                    queue,
+                    self._profile,
+                    plan=self._plan,
+                    resume=self._resume,
+                    on_event=self._tell,
+                    on_run=self._known,
+                )
+                if self._stop is not None:  # asked before there was a run
+                    self.stop(self._stop)
+                self._run.run()
         except XenoError as error:
             if not self._told_end:
                 self.failed.emit(error)
         except Exception as error:  # a thread's edge: it becomes a crash report, not an abort
             self.failed.emit(ChildError("The run could not be started.", repr(error)))
         if not self._told_end:
-            self.ended.emit(RunFinished(run_id=self._run.run_id or "", status="failed"))
+            self.ended.emit(RunFinished(run_id=self._run_id, status="failed"))
+
+    def _known(self, run_id: str) -> None:
+        self._run_id = run_id
+        self.created.emit(run_id)
 
     def _tell(self, event: Event) -> None:
-        """Called on the child's reader thread."""
+        """Called on the thread that the event came on."""
         match event:
             case RunStarted():
                 self.begun.emit(event)
@@ -84,6 +107,10 @@ class TrainingThread(QThread):
                 self.evaluated.emit(event)
             case SampleReplies():
                 self.sampled.emit(event)
+            case TrainingPaused():
+                self.paused.emit(event)
+            case TrainingContinued():
+                self.continued.emit(event)
             case LogLine():
                 self.logged.emit(event)
             case Failure():

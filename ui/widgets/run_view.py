@@ -12,7 +12,16 @@ from ui.widgets.readout import Readout
 from ui.widgets.run_log import RunLog
 from ui.widgets.sample_panel import SamplePanel
 from ui.words import count, duration, share, size
-from xeno.events import Evaluated, LogLine, Progress, RunFinished, RunStarted, SampleReplies
+from xeno.events import (
+    Evaluated,
+    LogLine,
+    Progress,
+    RunFinished,
+    RunStarted,
+    SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
+)
 
 ENDINGS = {
     "completed": "The run is complete.",
@@ -119,6 +128,17 @@ class RunView(Card):
     def sampled(self, event: SampleReplies) -> None:
         """Sample replies were written."""
         self.samples.add(event)
+
+    def paused(self, event: TrainingPaused) -> None:
+        """The run waits for the machine."""
+        self._latest = None
+        self.pace.setText(f"Paused after step {event.step:,}. {event.reason}")
+        self.log.write(f"Paused. {event.reason}", "warning")
+
+    def continued(self, event: TrainingContinued) -> None:
+        """The run goes on after a pause."""
+        self.pace.setText("Training goes on.")
+        self.log.write(f"Training goes on after a pause of {duration(event.seconds)}.")
 
     def logged(self, event: LogLine) -> None:
         """A line for the log."""
