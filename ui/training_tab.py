@@ -20,6 +20,7 @@ from ui.widgets.fold import Fold
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
 from ui.widgets.plan_form import PlanForm
+from ui.widgets.queue_panel import QueuePanel
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_setup import RunSetup
 from ui.widgets.run_view import ENDINGS, RunView
@@ -73,6 +74,7 @@ class TrainingTab(QWidget):
             self.view,
             self.result,
             self._advanced_card(),
+            self._queue_card(),
             self._history_card(),
         ):
             self.page.add(part)
@@ -121,8 +123,15 @@ class TrainingTab(QWidget):
         card.add(self.runs)
         return card
 
+    def _queue_card(self) -> Card:
+        card = Card("Queue", "Runs that wait for their turn on this computer, of all profiles.")
+        self.queue = QueuePanel(self._session)
+        card.add(self.queue)
+        return card
+
     def _connect(self) -> None:
         self.start.clicked.connect(self.begin)
+        self._session.runs.opened.connect(self._opened)
         self.stop.clicked.connect(self._ask_stop)
         self.setup.privacy_wanted.connect(self.privacy_wanted)
         self.setup.chosen.connect(self._tell_choices)
@@ -212,14 +221,15 @@ class TrainingTab(QWidget):
         """Start a run of the plan as it is set now."""
         if self._why_not():
             return
-        self._start(TrainingThread(self._session.profile, self._session.plan(), parent=self))
+        self._session.runs.start(self._session.plan())
 
     def resume(self, run: Run) -> None:
-        """Go on with an interrupted run from its last checkpoint."""
+        """Go on with an interrupted run from its newest checkpoint."""
         if not self.training:
-            self._start(TrainingThread(self._session.profile, resume=run.id, parent=self))
+            self._session.runs.resume(run.id)
 
-    def _start(self, thread: TrainingThread) -> None:
+    def _opened(self, thread: TrainingThread) -> None:
+        """Show a run that begins: by the button, or because its turn in the queue has come."""
         self.thread_of_run = thread
         thread.created.connect(self._created)
         thread.begun.connect(self._begun)
@@ -237,7 +247,6 @@ class TrainingTab(QWidget):
         self.state.setText("Loading the model and the pairs…")
         self._stopping = False
         self._gate()
-        thread.start()
 
     def begin_again(self, run: Run) -> None:
         """Take over the settings of `run`, then start as soon as the forecast allows it."""
@@ -269,10 +278,7 @@ class TrainingTab(QWidget):
         self.view.log.write(f"{told.what} {told.why}".strip(), "error")
 
     def _ended(self, event: RunFinished) -> None:
-        thread, self.thread_of_run = self.thread_of_run, None
-        if thread is not None:
-            thread.wait()
-            thread.deleteLater()
+        self.thread_of_run = None
         self._stopping = False
         self.view.ended(event)
         self._gate()
@@ -312,6 +318,13 @@ class TrainingTab(QWidget):
         self._gate()
         self.state.setText("Stopping…")
         self._session.do(lambda: thread.stop(keep))
+
+    def put_back(self) -> None:
+        """Leave the run in the queue, to go on from its newest checkpoint next time."""
+        self._stopping = True
+        self._gate()
+        self.state.setText("Putting the run back into the queue…")
+        self._session.runs.put_back()
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
-"""Owns one training run: sees it through the queue, turns its events into signals, stops it."""
+"""Owns one training run: waits for its turn, turns its events into signals, stops it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from PyQt6.QtCore import QObject, QThread, pyqtSignal
 
@@ -18,86 +20,86 @@ from xeno.events import (
     TrainingPaused,
 )
 from xeno.jobs.foreground import JobRun
+from xeno.jobs.job import Job
+from xeno.jobs.leases import Leases
 from xeno.jobs.store import Queue
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
 
 
 class TrainingThread(QThread):
-    """A new run of `plan`, or the run `resume` from its last checkpoint.
+    """A run that goes through the machine's queue. All signals arrive on the thread that made
+    this object; `ended` is always the last one, and a failure comes before it.
 
-    All signals arrive on the thread that made this object. `ended` is always the last one; a
-    failure comes before it.
+    Args:
+        leases: the window as a worker of the queue.
+        which: one of `plan` (a new run), `resume` (the id of an earlier one) and `taken` (a job
+            that `leases` has claimed).
     """
 
-    created = pyqtSignal(str)  # the run's id: its row is written, its child starts
+    created = pyqtSignal(str)  # the run's id: it is in the queue
     begun = pyqtSignal(RunStarted)
     progressed = pyqtSignal(Progress)
     evaluated = pyqtSignal(Evaluated)
     sampled = pyqtSignal(SampleReplies)
-    logged = pyqtSignal(LogLine)
     paused = pyqtSignal(TrainingPaused)
     continued = pyqtSignal(TrainingContinued)
+    logged = pyqtSignal(LogLine)
     failed = pyqtSignal(XenoError)
     ended = pyqtSignal(RunFinished)
 
     def __init__(
         self,
+        queue: Queue,
         profile: Profile,
-        plan: TrainingPlan | None = None,
-        *,
-        resume: str | None = None,
+        leases: Leases,
         parent: QObject | None = None,
+        **which: TrainingPlan | str | Job,
     ) -> None:
         super().__init__(parent)
-        self._profile = profile
-        self._plan = plan
-        self._resume = resume
-        self._run: JobRun | None = None
-        self._stop: bool | None = None
         self._told_end = False
-        self._run_id = ""
+        given: dict[str, Any] = which
+        self._run = JobRun(
+            queue,
+            profile,
+            on_event=self._tell,
+            on_run=self.created.emit,
+            leases=leases,
+            **given,
+        )
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id once it is in the queue."""
+        return self._run.run_id
 
     @property
     def pid(self) -> int | None:
-        """The trainer's process id while it runs."""
-        return self._run.pid if self._run else None
+        """The trainer's process id while one runs."""
+        return self._run.pid
 
     def stop(self, keep: bool) -> None:
         """Ask the run to end after its step; `keep` releases what was learned so far."""
-        self._stop = keep
-        if self._run is not None:
-            self._run.stop("keep" if keep else "discard")
+        self._run.stop("keep" if keep else "discard")
+
+    def put_back(self) -> None:
+        """Leave the run in the queue, to go on from its newest checkpoint another time."""
+        self._run.stop("later")
 
     def run(self) -> None:
-        """The thread's body: see the run through to its end."""
+        """The thread's body: wait for the run's turn, then for its end."""
         try:
-            with Queue(self._profile.home) as queue:
-                self._run = JobRun(
-                    queue,
-                    self._profile,
-                    plan=self._plan,
-                    resume=self._resume,
-                    on_event=self._tell,
-                    on_run=self._known,
-                )
-                if self._stop is not None:  # asked before there was a run
-                    self.stop(self._stop)
-                self._run.run()
+            self._run.run()
         except XenoError as error:
             if not self._told_end:
                 self.failed.emit(error)
         except Exception as error:  # a thread's edge: it becomes a crash report, not an abort
             self.failed.emit(ChildError("The run could not be started.", repr(error)))
         if not self._told_end:
-            self.ended.emit(RunFinished(run_id=self._run_id, status="failed"))
-
-    def _known(self, run_id: str) -> None:
-        self._run_id = run_id
-        self.created.emit(run_id)
+            self.ended.emit(RunFinished(run_id=self._run.run_id or "", status="failed"))
 
     def _tell(self, event: Event) -> None:
-        """Called on the thread that the event came on."""
+        """Called on this thread and on the child's reader thread."""
         match event:
             case RunStarted():
                 self.begun.emit(event)
