@@ -139,8 +139,10 @@ def test_a_killed_trainer_is_told_and_the_window_lives(
     thread = window.training.thread_of_run
     assert thread is not None
     assert thread.pid is not None
+    os.kill(thread.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    log = window.training.view.log
+    qtbot.waitUntil(lambda: any("tried again" in line for line in log.lines()), timeout=15_000)
     with qtbot.waitSignal(window._session.run_finished, timeout=15_000):
-        os.kill(thread.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-    assert "interrupted" in window.training.notice.what.text()
+        window.training.stop_run(keep=False)
     (run,) = Runs(window._session.profile.db).all()
-    assert run.status == "interrupted"
+    assert run.status == "discarded"
