@@ -248,6 +248,8 @@ class MainWindow(QMainWindow):
                 f"{count(len(runs), 'run')} did not end when XENO was last closed.",
                 "It is marked as interrupted; your pairs and versions are as they were.",
                 kind="warning",
+                action="&Show it",
+                do=lambda: self.tabs.setCurrentWidget(self.training),
             )
 
     # Actions ------------------------------------------------------------------------------
