@@ -348,8 +348,10 @@ class TrainingTab(QWidget):
 
     def _progressed(self, event: Progress) -> None:
         self.progress.setValue(event.step)
-        self.loss.add_point("loss", event.step, event.loss)
-        self.margin.add_point("margin", event.step, event.reward_margin)
+        if event.loss is not None:  # no finite number: a gap in the curve, never a zero
+            self.loss.add_point("loss", event.step, event.loss)
+        if event.reward_margin is not None:
+            self.margin.add_point("margin", event.step, event.reward_margin)
         now = time.monotonic()
         if now - self._paced < _PACE and event.step < event.steps:
             return

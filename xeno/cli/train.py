@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,17 @@ from xeno.cli.commands import Commands
 from xeno.cli.output import Output, duration, when
 from xeno.cli.session import interactive, unlocked
 from xeno.errors import InvalidValueError, XenoError
-from xeno.events import Evaluated, Event, Failure, LogLine, Progress, RunFinished, RunStarted
+from xeno.events import (
+    Evaluated,
+    Event,
+    Failure,
+    LogLine,
+    Progress,
+    RunFinished,
+    RunStarted,
+    TrainingContinued,
+    TrainingPaused,
+)
 from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
@@ -52,17 +62,25 @@ def add(commands: Commands) -> None:
         help=f"change a setting of the plan: {settings}",
     )
     parser.add_argument("--force", action="store_true", help="train although there are few pairs")
+    _add_on_stop(parser)
+    group = commands.group("runs", "list the training runs", show_runs)
+    group.add("list", "list the training runs", show_runs)
+    group.add("show", "show one run", show_run).add_argument("id")
+    resuming = group.add("resume", "go on with a run that was interrupted", resume_run)
+    resuming.add_argument("id", nargs="?", help="beginning of its id; the newest one without it")
+    _add_on_stop(resuming)
+    group.add("discard", "give up a run that could be resumed", discard_run).add_argument("id")
+    base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
+    base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
+
+
+def _add_on_stop(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--on-stop",
         choices=("keep", "discard"),
         help="what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
         "otherwise discard",
     )
-    group = commands.group("runs", "list the training runs", show_runs)
-    group.add("list", "list the training runs", show_runs)
-    group.add("show", "show one run", show_run).add_argument("id")
-    base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
-    base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
 
 
 def run(arguments: Namespace, output: Output) -> int | None:
@@ -71,7 +89,6 @@ def run(arguments: Namespace, output: Output) -> int | None:
         base = inspect_base(Path(plan.base), profile.home)
         for note in base.notes:
             output.progress(note)
-        _refuse_second(profile)
         ahead = forecast(profile, plan)
         if ahead.blockers:
             raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
@@ -80,10 +97,52 @@ def run(arguments: Namespace, output: Output) -> int | None:
             output.progress(f"Note: {warning}")
         watcher = _Watcher(output, known=base.notes)
         training = TrainingRun(profile, plan, watcher.event)
-        training.start()
-        finished = _waited(training, arguments.on_stop, output)
-        failure = training.failure
-        values = _result(profile, watcher, finished, failure)
+        return _carried_out(profile, training, watcher, arguments.on_stop, output)
+
+
+def resume_run(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        runs = Runs(profile.db)
+        runs.mark_interrupted()
+        found = [each.run.id for each in runs.resumable()]
+        wanted = [each for each in found if each.startswith(arguments.id or "")]
+        if not wanted or (arguments.id and len(wanted) > 1):
+            known = ", ".join(each[:8] for each in found)
+            raise InvalidValueError(
+                f"There is no single run {arguments.id!r} to resume."
+                if arguments.id
+                else "There is no run to resume.",
+                f"Those that can be resumed are: {known}." if known else "None was interrupted.",
+                "See 'xeno runs' for all runs, or start one with 'xeno train'.",
+            )
+        watcher = _Watcher(output)
+        training = TrainingRun.resume(profile, wanted[0], watcher.event)
+        return _carried_out(profile, training, watcher, arguments.on_stop, output)
+
+
+def discard_run(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        runs = Runs(profile.db)
+        runs.mark_interrupted()
+        found = _only_run(runs, arguments.id)
+        runs.discard(found.id)
+    output.say(f"Run {found.id[:8]} was given up; its checkpoints cannot be opened any more.")
+    output.result({"run": found.id, "status": "discarded"})
+    return 0
+
+
+def _carried_out(
+    profile: Profile,
+    training: TrainingRun,
+    watcher: _Watcher,
+    on_stop: str | None,
+    output: Output,
+) -> int:
+    """Start the run, wait for its end, and say what came of it; the exit status."""
+    training.start()
+    finished = _waited(training, on_stop, output)
+    failure = training.failure
+    values = _result(profile, watcher, finished, failure)
     if finished.status == "failed" and failure is not None:
         raise XenoError(failure.what, failure.why, failure.todo)
     _say_result(values, output)
@@ -123,18 +182,6 @@ def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
         ) from error
 
 
-def _refuse_second(profile: Profile) -> None:
-    runs = Runs(profile.db)
-    runs.mark_interrupted()
-    going = [each.id for each in runs.all() if each.status in {"waiting", "running"}]
-    if going:
-        raise XenoError(
-            "Another run of this profile is going on.",
-            f"It is the run {going[0]}.",
-            "Wait until it has ended, or stop it where it was started.",
-        )
-
-
 class _Watcher:
     """Turns a run's events into lines, and keeps what the summary needs."""
 
@@ -166,6 +213,10 @@ class _Watcher:
                         f"Held-out preference accuracy after step {event.step}: "
                         f"{event.preference_accuracy:.3f}"
                     )
+            case TrainingPaused():
+                self._output.progress(f"Paused after step {event.step}: {event.reason}")
+            case TrainingContinued():
+                self._output.progress(f"Going on after {duration(event.seconds)}.")
             case LogLine():
                 self.log.append(event.text)
                 if event.text not in self._known:
@@ -180,11 +231,16 @@ class _Watcher:
         if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
             self._shown = share
             self._output.progress(
-                f"step {event.step}/{event.steps}  loss {event.loss:.4f}  "
-                f"margin {event.reward_margin:+.3f}  accuracy {event.preference_accuracy:.2f}  "
+                f"step {event.step}/{event.steps}  loss {_number(event.loss, '.4f')}  "
+                f"margin {_number(event.reward_margin, '+.3f')}  "
+                f"accuracy {_number(event.preference_accuracy, '.2f')}  "
                 f"{event.pairs_per_second:.1f} pairs/s  "
                 f"{duration(event.eta_seconds)} left"
             )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
@@ -314,15 +370,9 @@ def show_run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
         runs = Runs(profile.db)
         runs.mark_interrupted()
-        found = [each for each in runs.all(1_000_000) if each.id.startswith(arguments.id)]
-        if len(found) != 1:
-            raise InvalidValueError(
-                f"There is no single run {arguments.id!r}.",
-                f"{len(found)} ids begin with that.",
-                "See 'xeno runs' for the ids.",
-            )
-        events = runs.events(found[0].id)
-    values = _run_values(found[0])
+        found = _only_run(runs, arguments.id)
+        events = runs.events(found.id)
+    values = _run_values(found)
     for key, value in values.items():
         output.say(f"{key}: {value}")
     for event in events:
@@ -330,6 +380,17 @@ def show_run(arguments: Namespace, output: Output) -> int | None:
             output.say(f"log: {event.text}")
     output.result({**values, "events": [event.model_dump() for event in events]})
     return 0
+
+
+def _only_run(runs: Runs, beginning: str) -> Run:
+    found = [each for each in runs.all(-1) if each.id.startswith(beginning)]
+    if len(found) != 1:
+        raise InvalidValueError(
+            f"There is no single run {beginning!r}.",
+            f"{len(found)} ids begin with that.",
+            "See 'xeno runs' for the ids.",
+        )
+    return found[0]
 
 
 def _run_values(each: Run) -> dict[str, Any]:

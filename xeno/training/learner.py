@@ -9,18 +9,36 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from xeno.privacy.mechanism import PrivateOptimizer, per_row_gradients
+from xeno.errors import XenoError
+from xeno.privacy.mechanism import PrivateOptimizer, forget_passes, per_row_gradients
+from xeno.privacy.noise import CipherStream, StreamState
 from xeno.training.adapters import trainable
 
 if TYPE_CHECKING:
-    from xeno.privacy.noise import CipherStream
+    from collections.abc import Mapping
 
 _LARGEST_NORM = 1.0
 _MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """What a learner knows besides the adapter.
+
+    Attributes:
+        tensors: the optimizer's, under "<number of the parameter>.<name>".
+        values: its other numbers, under the same names; anything JSON can hold.
+        noise: the state of a private learner's stream.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    values: Mapping[str, Any]
+    noise: StreamState | None = None
 
 
 class Learner(Protocol):
@@ -34,7 +52,16 @@ class Learner(Protocol):
         norm of its gradient: of the mean, or the median of the pairs' own in private runs."""
 
     def discard(self) -> None:
-        """Forget what was added since the last step."""
+        """Forget what was added since the last step, and passes that were interrupted."""
+
+    def state(self) -> LearnerState:
+        """What the next step depends on, besides the adapter."""
+
+    def restore(self, state: LearnerState) -> None:
+        """Go on as the learner that had `state`."""
+
+    def renew_noise(self) -> None:
+        """Draw further noise from a fresh stream, where there is any."""
 
 
 class PlainLearner:
@@ -52,8 +79,9 @@ class PlainLearner:
 
     def step(self, pairs: int, learning_rate: float) -> float:
         for parameter in self._parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(pairs)
+            if parameter.grad is None:
+                raise no_gradient()
+            parameter.grad.div_(pairs)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, _LARGEST_NORM))
         if math.isfinite(norm):
             for group in self._optimizer.param_groups:
@@ -64,6 +92,15 @@ class PlainLearner:
 
     def discard(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> LearnerState:
+        return LearnerState(*_optimizer_state(self._optimizer))
+
+    def restore(self, state: LearnerState) -> None:
+        _restore_optimizer(self._optimizer, state)
+
+    def renew_noise(self) -> None:
+        pass
 
 
 class PrivateLearner:
@@ -85,6 +122,8 @@ class PrivateLearner:
     ) -> None:
         # Attached to adapters that are in training mode, before the optimizer sees them.
         self._hooks = per_row_gradients(model)
+        self._model = model
+        self._stream = stream
         sgd = torch.optim.SGD(trainable(model), lr=1.0, momentum=_MOMENTUM)
         self.optimizer = PrivateOptimizer(
             sgd,
@@ -113,3 +152,56 @@ class PrivateLearner:
     def discard(self) -> None:
         self._norms.clear()
         self.optimizer.discard()
+        forget_passes(self._model)
+
+    def state(self) -> LearnerState:
+        found = _optimizer_state(self.optimizer.original_optimizer)
+        return LearnerState(*found, noise=self._stream.state)
+
+    def restore(self, state: LearnerState) -> None:
+        """Go on as the learner that had `state`, but for the noise: the stream is what this
+        learner was made with, since a state does not say whether its stream may be continued."""
+        _restore_optimizer(self.optimizer.original_optimizer, state)
+
+    def renew_noise(self) -> None:
+        self._stream.renew()
+
+
+def no_gradient() -> XenoError:
+    """A part of the adapter is not connected to the loss, or a kernel has no backward pass."""
+    return XenoError(
+        "This base model cannot be trained.",
+        "A part of the adapter gets no gradient.",
+        "Choose another base model, or other modules for the adapter.",
+    )
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors: dict[str, torch.Tensor] = {}
+    values: dict[str, Any] = {}
+    for number, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{number}.{name}"] = value.detach().cpu().clone()
+            else:
+                values[f"{number}.{name}"] = value
+    return tensors, values
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: LearnerState) -> None:
+    parameters = _parameters(optimizer)
+    for key, tensor in state.tensors.items():
+        number, _, name = key.partition(".")
+        parameter = parameters[int(number)]
+        # A step counter stays on the CPU, wherever the parameter is.
+        device = "cpu" if tensor.dim() == 0 else parameter.device
+        optimizer.state[parameter][name] = tensor.to(device)
+    for key, value in state.values.items():
+        number, _, name = key.partition(".")
+        optimizer.state[parameters[int(number)]][name] = value

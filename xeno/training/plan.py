@@ -15,6 +15,7 @@ from xeno.training.settings.base import BaseModelSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
 from xeno.training.settings.objective import ObjectiveSettings
 from xeno.training.settings.privacy import PrivacySettings
+from xeno.training.settings.safety import SafetySettings
 from xeno.training.settings.schedule import ScheduleSettings
 
 __all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
@@ -26,12 +27,14 @@ SECTIONS = {
     "Steps": ScheduleSettings,
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
+    "Safety": SafetySettings,
 }
 """The families of settings, in the order in which they are shown."""
 
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    SafetySettings,
     DataSettings,
     AdapterSettings,
     ScheduleSettings,

@@ -15,6 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,13 +33,20 @@ from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
 from xeno.training.adapters import attach, extract
+from xeno.training.checkpoint import Checkpoint, Checkpoints, Origin, sweep
 from xeno.training.dataset import data_hash, split, training_pairs
+from xeno.training.guards import Guards, Readings
+from xeno.training.journal import Journal
+from xeno.training.keep_awake import kept_awake
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
-from xeno.training.loop import Loop, Outcome
+from xeno.training.loop import Loop, Outcome, Work
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe, resolve
+from xeno.training.recovery import is_memory, memory_full
+from xeno.training.resume import abandoned, differences, origin, processor, same_pairs
 from xeno.training.rows import LeftOut, Row, encode_pair
+from xeno.training.stopping import Stopping
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
 
@@ -50,47 +58,42 @@ Emit = Callable[[Event], None]
 Stop = Callable[[], StopTraining | None]
 
 _LIBRARIES = ("torch", "transformers", "peft", "opacus")
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
-def train(profile: Profile, run_id: str, emit: Emit, stop: Stop) -> RunFinished:
-    """Train the run `run_id` of `profile`.
+def train(
+    profile: Profile, run_id: str, emit: Emit, stop: Stop, readings: Readings | None = None
+) -> RunFinished:
+    """Train the run `run_id` of `profile`, from its newest checkpoint where there is one.
 
     Every event passed to `emit` is kept with the run, and so is the returned RunFinished, which
     the caller passes on.
 
     Args:
-        stop: asked between micro-batches; a StopTraining ends the run there.
+        stop: asked between micro-batches and at every layer; a StopTraining ends the run there.
+        readings: what the guards read; the machine's own by default.
 
     Raises:
         XenoError: if the run cannot be carried out; its row then says "failed" and why.
     """
     runs = Runs(profile.db)
     run = runs.get(run_id)
-
-    def note(event: Event) -> None:
-        runs.append_event(run_id, event)
-        emit(event)
-
+    journal = Journal(runs, run_id, emit)
     begun = time.monotonic()
     runs.start(run_id, os.getpid())
     try:
         try:
-            finished = _Training(profile, run, note, stop).carry_out(begun)
+            with kept_awake(run.plan.keep_awake):
+                finished = _Training(profile, run, journal, stop, readings).carry_out(begun)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_memory(error):
+            if not is_memory(error):
                 raise
-            raise XenoError(
-                "Training needs more memory than there is.",
-                f"It stopped at a request for more ({str(error).splitlines()[0][:200]})."
-                if str(error)
-                else "It stopped at a request for more.",
-                "Set a smaller micro batch or a shorter longest text, or choose a smaller base.",
-            ) from error
+            raise memory_full(error) from error
     except XenoError as error:
-        failure = Failure(what=error.what, why=error.why, todo=error.todo)
+        failure = Failure(what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass)
         runs.finish(run_id, "failed", failure=failure)
         raise
+    finally:
+        sweep(profile)
     runs.append_event(run_id, finished)
     return finished
 
@@ -98,23 +101,37 @@ def train(profile: Profile, run_id: str, emit: Emit, stop: Stop) -> RunFinished:
 class _Training:
     """The parts of one run, in the order in which they are made."""
 
-    def __init__(self, profile: Profile, run: Run, emit: Emit, stop: Stop) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        run: Run,
+        journal: Journal,
+        stop: Stop,
+        readings: Readings | None,
+    ) -> None:
         self.profile = profile
         self.run = run
         self.plan: TrainingPlan = run.plan
         self.runs = Runs(profile.db)
-        self.emit = emit
+        self.journal = journal
+        self.emit: Emit = journal.note
         self.stop = stop
+        self.readings = readings
+        self.renewed = False  # whether older checkpoints hold a stream that must not go on
+        self.checkpoints = Checkpoints(profile, run.id, run.plan.checkpoints_kept)
 
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
+        saved = self.checkpoints.latest()
         torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        pairs = self._pairs()
-        training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
-        dtype = choose_dtype(base, plan.dtype)
-        self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), environment(dtype))
+        training, held_out = self._split(saved)
+        pairs = training + held_out
+        # A resumed run computes as it began, also where a probe would choose otherwise by now.
+        dtype = str(saved.origin.environment["dtype"]) if saved else choose_dtype(base, plan.dtype)
+        made_of = environment(dtype)
+        self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), made_of)
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
         rows, out = _encoded(tokenizer, training, limit)
@@ -122,7 +139,7 @@ class _Training:
         left_out = out + out_measured
         self._require(rows, left_out)
         recipe = resolve(plan, len(rows), base.shapes)
-        sigma = self._noise(recipe) if plan.private else 0.0
+        sigma = self._noise(recipe, saved) if plan.private else 0.0
         for note in (*base.notes, *_about(rows + measured, left_out)):
             self.emit(LogLine(text=note))
 
@@ -132,17 +149,24 @@ class _Training:
         if policy.rows_per_pair == 2:
             self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
         adapted = attach(policy.model, recipe.adapter, plan.seed)
+        now = origin(
+            plan, recipe, base.base_hash, rows, measured, (training, held_out), made_of, sigma
+        )
+        now, exact = self._resume(saved, now, recipe, str(policy.model.device.type))
+        self.renewed = not exact
+        streams = _streams(saved if exact else None)
         learner: Learner = (
             PrivateLearner(
                 adapted,
                 noise_multiplier=sigma,
                 max_grad_norm=plan.max_grad_norm,
                 expected_batch_size=recipe.batch_size,
-                stream=CipherStream(),
+                stream=streams.noise,
             )
             if plan.private
             else PlainLearner(adapted)
         )
+        step = saved.state.step if saved else 0
         self.emit(
             RunStarted(
                 run_id=self.run.id,
@@ -153,10 +177,31 @@ class _Training:
                 dtype=dtype,
                 threads=torch.get_num_threads(),
                 private=plan.private,
+                resumed_at=step,
             )
         )
+        limit_seconds = plan.time_limit_minutes and 60 * plan.time_limit_minutes
+        stopping = Stopping(self.stop, limit_seconds, saved.state.seconds if saved else 0.0)
+        guards = Guards(
+            self.run.id,
+            plan,
+            self.profile.paths.folder,
+            self.emit,
+            stopping.obey,
+            stopping.pause,
+            self.journal.flush,
+            self.readings,
+        )
         loop = Loop(
-            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop
+            self.run.id,
+            plan,
+            recipe,
+            Work(policy, learner, rows, measured, streams.sampling, recipe.steps - now.abandoned),
+            self.emit,
+            stopping,
+            guards,
+            lambda state, tensors: self._keep(Checkpoint(now, state, tensors)),
+            saved,
         )
         outcome = loop.run()
         metrics = outcome.metrics | {
@@ -176,7 +221,7 @@ class _Training:
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
         tensors = extract(adapted)
-        manifest = self._accounted(base, tensors, recipe, sigma, outcome, rows, pairs, metrics)
+        manifest = self._accounted(base, tensors, recipe, now, outcome, rows, pairs, metrics)
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
         with self.profile.db.transaction():  # the version and the end of its run, or neither
             version = Registry(self.profile).release(tensors, manifest)
@@ -191,6 +236,50 @@ class _Training:
             epsilon=version.manifest.epsilon,
             seconds=time.monotonic() - begun,
         )
+
+    def _split(self, saved: Checkpoint | None) -> tuple[list[Pair], list[Pair]]:
+        """The pairs to learn from and the held-out ones; those of before in a resumed run."""
+        if saved is not None:
+            return same_pairs(training_pairs(self.profile), saved.origin)
+        plan = self.plan
+        return split(self._pairs(), plan.heldout_share, plan.seed, private=plan.private)
+
+    def _resume(
+        self, saved: Checkpoint | None, now: Origin, recipe: Recipe, device: str
+    ) -> tuple[Origin, bool]:
+        """What the run is from here on, and whether it goes on bit for bit; see
+        `xeno.training.resume`."""
+        told = self.runs.last_step(self.run.id)
+        before = now if saved is None else saved.origin
+        step = 0 if saved is None else saved.state.step
+        others = () if saved is None else differences(before, now, device)
+        lost = 0
+        if self.plan.private and (others or (saved is None and told)):
+            lost = abandoned(step, told, recipe.steps - before.abandoned)
+        now = now.model_copy(update={"abandoned": before.abandoned + lost})
+        if step == 0 and now.abandoned >= recipe.steps:
+            raise XenoError(
+                "This run cannot be resumed.",
+                "Its noisy steps were all taken before, and no checkpoint has them.",
+                "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
+            )
+        self.runs.rewind(self.run.id, step if saved else -1)
+        if saved is not None:
+            self.emit(LogLine(text=f"The run goes on after step {step} of {recipe.steps}."))
+        if others:
+            words = f"It goes on in other circumstances ({', '.join(others)}), so its result is "
+            words += "not bit for bit that of a run without an interruption."
+            self.emit(LogLine(level="warning", text=words))
+        if lost:
+            words = f"{lost} noisy steps of before are not part of it, but count in its epsilon."
+            self.emit(LogLine(level="warning", text=words))
+        return now, not others
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        self.checkpoints.save(checkpoint)
+        if self.renewed:
+            self.checkpoints.forget_others(checkpoint.state.step)
+            self.renewed = False
 
     def _pairs(self) -> list[Pair]:
         pairs = training_pairs(self.profile)
@@ -212,12 +301,24 @@ class _Training:
                 "Collect shorter replies, or choose a base that can read longer texts.",
             )
 
-    def _noise(self, recipe: Recipe) -> float:
-        """The noise with which the run stays within its epsilon and the account in its budget."""
+    def _noise(self, recipe: Recipe, saved: Checkpoint | None) -> float:
+        """The noise with which the run stays within its epsilon and the account in its budget;
+        in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
         rate, steps = recipe.sample_rate, recipe.steps
         budget, budget_delta = ledger.budget()
+        if saved is not None:
+            sigma = saved.origin.noise_multiplier
+            after = _proved(rate, sigma, steps, budget_delta, ledger)
+            if after > budget and self.run.id not in {e.run_id for e in ledger.entries()}:
+                raise BudgetError(
+                    "The privacy budget does not allow this run to go on.",
+                    f"Other versions were released since; with it epsilon {after:.2f} of "
+                    f"{budget:g} would be spent.",
+                    "Raise the budget, or give the run up.",
+                )
+            return sigma
         sigma = calibrate(plan.epsilon, plan.delta, rate, steps)
         if _proved(rate, sigma, steps, budget_delta, ledger) > budget:
             sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
@@ -236,7 +337,7 @@ class _Training:
         base: BaseModel,
         tensors: dict[str, torch.Tensor],
         recipe: Recipe,
-        sigma: float,
+        begun_with: Origin,
         outcome: Outcome,
         rows: list[Row],
         pairs: list[Pair],
@@ -248,8 +349,12 @@ class _Training:
         epsilon: float | None = None
         mechanism: dict[str, float | int | str] | None = None
         if plan.private:
+            # Every noisy step counts, also where an earlier adapter is released, and so do those
+            # of an attempt that was resumed in other circumstances.
             taken = Mechanism(
-                sample_rate=recipe.sample_rate, noise_multiplier=sigma, steps=outcome.steps
+                sample_rate=recipe.sample_rate,
+                noise_multiplier=begun_with.noise_multiplier,
+                steps=outcome.steps + begun_with.abandoned,
             )
             entry = PrivacyLedger(self.profile).append(
                 self.run.id, "pair", taken, plan.delta, address
@@ -281,6 +386,25 @@ class _Training:
         )
 
 
+@dataclass(frozen=True)
+class _Streams:
+    """Where a private run's batches and its noise come from."""
+
+    sampling: CipherStream
+    noise: CipherStream
+
+
+def _streams(saved: Checkpoint | None) -> _Streams:
+    """The streams of `saved`, or fresh ones."""
+    state = None if saved is None else saved.state
+    sampling = state.sampling if state else None
+    noise = state.noise if state else None
+    return _Streams(
+        CipherStream(sampling.state() if sampling else None),
+        CipherStream(noise.state() if noise else None),
+    )
+
+
 def _proved(
     rate: float, sigma: float, steps: int, delta: float, ledger: PrivacyLedger | None = None
 ) -> float:
@@ -308,6 +432,7 @@ def environment(dtype: str) -> dict[str, str | int]:
         "machine": platform.machine(),
         "dtype": dtype,
         "threads": torch.get_num_threads(),
+        "processor": processor(),
     }
 
 
@@ -333,7 +458,3 @@ def _about(rows: list[Row], left_out: list[LeftOut]) -> list[str]:
     if left_out:
         said.append(f"{len(left_out)} pairs were left out. The first: {left_out[0].reason}")
     return said
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    return any(words in str(error).lower() for words in _NO_MEMORY)
