@@ -18,7 +18,6 @@ from xeno.events import (
     ChatMessage,
     Evaluated,
     Event,
-    LogLine,
     Progress,
     RunFinished,
     RunStarted,
