@@ -65,7 +65,7 @@ def add_pairs(profile: Profile, count: int, long_reply: int = 0, first: int = 0)
 
 def plan_for(base: str, **changes: Any) -> TrainingPlan:
     values: dict[str, Any] = {"base": base, "private": False, "epochs": 2, "threads": 1}
-    return TrainingPlan(**(values | {"keep_awake": False} | changes))
+    return TrainingPlan(**(values | {"keep_awake": False, "samples": False} | changes))
 
 
 def run(

@@ -16,6 +16,7 @@ from xeno.paths import Home
 from xeno.store.conversations import Conversations
 from xeno.store.pairs import Pairs
 from xeno.store.profile import open_profile
+from xeno.words import count
 
 ROOT = Path(__file__).parents[1]
 PAIR = {"prompt": "How do I cook rice?", "chosen": "- Rinse it.", "rejected": "Well, first of all."}
@@ -255,6 +256,10 @@ def test_doctor_fails_where_the_home_cannot_be_written(
 
 
 def test_numbers_are_written_as_people_say_them() -> None:
+    assert [count(n, "pair") for n in (0, 1, 2, 12345)] == [
+        "0 pairs", "1 pair", "2 pairs", "12,345 pairs",
+    ]  # fmt: skip
+    assert count(1, "pair is", "pairs are") == "1 pair is"
     assert [printing.duration(s) for s in (48, 185, 7800)] == ["48 s", "3 min 5 s", "2 h 10 min"]
     assert [printing.size(n) for n in (12, 25_000_000)] == ["12 bytes", "25.0 MB"]
     assert printing.first_line("a\n b " * 40, 10) == "a b a b a…"

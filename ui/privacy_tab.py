@@ -12,12 +12,13 @@ from ui.widgets.budget_meter import BudgetMeter
 from ui.widgets.epsilon_slider import EpsilonSlider
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
-from ui.widgets.plan_form import PlanForm
+from ui.widgets.setting_row import SettingRow
 from ui.widgets.table import Table
-from ui.words import moment
+from ui.words import count, moment
 from xeno.privacy.budget import DEFAULT_EPSILON
 from xeno.privacy.ledger import LedgerEntry, PrivacyLedger
 from xeno.training.forecast import Forecast
+from xeno.training.plan import TrainingPlan
 
 _PROTECTIONS = {
     "keyring": "The key to your profile lies in the system's keyring, which opens when you log in.",
@@ -38,6 +39,7 @@ _NOT_COVERED = (
     "It protects what leaves in a version. It does not hide the pairs from somebody who can open "
     "this profile, and measurements that stay on this computer are made without noise."
 )
+_FORECAST = ("Pairs", "Steps", "Noise", "Privacy of the run", "Budget after it")
 
 
 class PrivacyTab(Page):
@@ -109,7 +111,7 @@ class PrivacyTab(Page):
 
     def _forecast_card(self) -> Card:
         card = Card("What that means for your pairs")
-        self.forecast = ForecastPanel(self._feed, columns=2)
+        self.forecast = ForecastPanel(self._feed, _FORECAST, good_checks=False)
         card.add(self.forecast)
         card.body.addStretch(1)
         return card
@@ -131,9 +133,14 @@ class PrivacyTab(Page):
 
     def _details_card(self) -> Card:
         card = Card("Details")
-        self.form = PlanForm(("delta", "max_grad_norm"))
-        self.form.edited.connect(lambda name, value: self._session.set(PLAN + name, value))
-        card.add(self.form)
+        fields = TrainingPlan.model_fields
+        self.settings = {
+            name: SettingRow(self._session.theme, name, fields[name])
+            for name in ("delta", "max_grad_norm")
+        }
+        for line in self.settings.values():
+            line.edited.connect(lambda name, value: self._session.set(PLAN + name, value))
+            card.add(line)
         self.budget = QDoubleSpinBox()
         self.budget.setAccessibleName("Lifetime budget, epsilon")
         self.budget.setRange(0.1, 1000.0)
@@ -176,13 +183,10 @@ class PrivacyTab(Page):
         allow(self.slider.slider, reason)
         allow(self.default, reason)
         allow(self.without, reason)
-        self.form.allow_editing(reason)
-        self.form.show_values(
-            {
-                "delta": self._session.setting(PLAN + "delta", 1e-5),
-                "max_grad_norm": self._session.setting(PLAN + "max_grad_norm", 1.0),
-            }
-        )
+        for name, line in self.settings.items():
+            line.allow_editing(reason)
+            default = TrainingPlan.model_fields[name].default
+            line.show_value(self._session.setting(PLAN + name, default))
 
     def _show_ledger(self, found: tuple[list[LedgerEntry], float, float]) -> None:
         entries, self._spent, self._budget = found
@@ -227,7 +231,7 @@ def _columns() -> list[Column[LedgerEntry]]:
             "Mechanism",
             lambda e: (
                 f"rate {e.mechanism.sample_rate:.3g}, noise {e.mechanism.noise_multiplier:.3g}, "
-                f"{e.mechanism.steps} steps"
+                f"{count(e.mechanism.steps, 'step')}"
             ),
         ),
     ]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from PyQt6.QtCore import QObject, QThread, pyqtSignal
 
 from xeno.errors import ChildError, XenoError
-from xeno.events import Evaluated, Event, Failure, LogLine, Progress, RunFinished, RunStarted
+from xeno.events import (
+    Evaluated,
+    Event,
+    Failure,
+    LogLine,
+    Progress,
+    RunFinished,
+    RunStarted,
+    SampleReplies,
+)
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
 from xeno.workers.training_client import TrainingRun
@@ -21,6 +30,7 @@ class TrainingThread(QThread):
     begun = pyqtSignal(RunStarted)
     progressed = pyqtSignal(Progress)
     evaluated = pyqtSignal(Evaluated)
+    sampled = pyqtSignal(SampleReplies)
     logged = pyqtSignal(LogLine)
     failed = pyqtSignal(XenoError)
     ended = pyqtSignal(RunFinished)
@@ -72,6 +82,8 @@ class TrainingThread(QThread):
                 self.progressed.emit(event)
             case Evaluated():
                 self.evaluated.emit(event)
+            case SampleReplies():
+                self.sampled.emit(event)
             case LogLine():
                 self.logged.emit(event)
             case Failure():

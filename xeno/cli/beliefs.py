@@ -12,6 +12,7 @@ from xeno.errors import InvalidValueError
 from xeno.personalization.evidence import SIGNALS
 from xeno.personalization.learning import Belief, Learner
 from xeno.store.profile import Profile
+from xeno.words import count
 
 
 def add(commands: Commands) -> None:
@@ -69,7 +70,7 @@ def explain(arguments: Namespace, output: Output) -> int | None:
             for each in found
         ],
     )
-    output.say(f"{len(found)} of {total} pieces of evidence.")
+    output.say(f"{len(found)} of {count(total, 'piece')} of evidence.")
     output.result(
         {**_as_json(belief), "evidence_total": total, "evidence": [asdict(e) for e in found]}
     )

@@ -10,6 +10,7 @@ from xeno.cli.output import Output, when
 from xeno.cli.session import unlocked
 from xeno.privacy.budget import strength
 from xeno.privacy.ledger import LedgerEntry, PrivacyLedger
+from xeno.words import count
 
 
 def add(commands: Commands) -> None:
@@ -48,7 +49,7 @@ def ledger(arguments: Namespace, output: Output) -> int | None:
             for e in entries
         ],
     )
-    output.say(f"{len(entries)} entries; the chain of their hashes is whole.")
+    output.say(f"{count(len(entries), 'entry', 'entries')}; the chain of their hashes is whole.")
     output.result({"entries": [_values(entry) for entry in entries], "verified": True})
     return 0
 

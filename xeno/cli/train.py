@@ -1,22 +1,22 @@
-"""`xeno train`, `xeno runs` and `xeno base`: learn from the pairs, and what was learned when."""
+"""`xeno train` and `xeno base`: learn from the pairs, and the model that learns."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from xeno.cli.commands import Commands
-from xeno.cli.output import Output, duration, when
+from xeno.cli.output import Output, duration, shown, size
+from xeno.cli.plans import add_options, plan_from
 from xeno.cli.session import interactive, unlocked
-from xeno.errors import InvalidValueError, XenoError
+from xeno.errors import XenoError
 from xeno.events import (
     Evaluated,
     Event,
@@ -25,20 +25,26 @@ from xeno.events import (
     Progress,
     RunFinished,
     RunStarted,
+    SampleReplies,
     TrainingContinued,
     TrainingPaused,
 )
 from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
-from xeno.store.runs import Run, Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
+ON_STOP: dict[str, Any] = {
+    "choices": ("keep", "discard"),
+    "help": "what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
+    "otherwise discard",
+}
 _WAYS_ON = (
     "Collect or import pairs, or see 'xeno train --help' (--force, --epsilon, --no-privacy) "
     "and 'xeno privacy budget'."
@@ -46,99 +52,57 @@ _WAYS_ON = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
-    parser.add_argument("--base", metavar="DIR", help="folder of the base model")
-    privacy = parser.add_mutually_exclusive_group()
-    privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
-    privacy.add_argument(
-        "--no-privacy", action="store_true", help="train without differential privacy"
-    )
-    settings = ", ".join(TrainingPlan.model_fields)
+    parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
+    add_options(parser)
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"change a setting of the plan: {settings}",
+        "--check", action="store_true", help="say what the run would need and cost, and stop"
     )
-    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
-    _add_on_stop(parser)
-    group = commands.group("runs", "list the training runs", show_runs)
-    group.add("list", "list the training runs", show_runs)
-    group.add("show", "show one run", show_run).add_argument("id")
-    resuming = group.add("resume", "go on with a run that was interrupted", resume_run)
-    resuming.add_argument("id", nargs="?", help="beginning of its id; the newest one without it")
-    _add_on_stop(resuming)
-    group.add("discard", "give up a run that could be resumed", discard_run).add_argument("id")
+    parser.add_argument("--on-stop", **ON_STOP)
     base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
     base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
 
 
-def _add_on_stop(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--on-stop",
-        choices=("keep", "discard"),
-        help="what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
-        "otherwise discard",
-    )
-
-
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        plan = _plan(arguments, profile)
-        base = inspect_base(Path(plan.base), profile.home)
-        for note in base.notes:
-            output.progress(note)
-        ahead = forecast(profile, plan)
-        if ahead.blockers:
-            raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
-        output.progress(ahead.sentence)
-        for warning in ahead.warnings:
-            output.progress(f"Note: {warning}")
-        watcher = _Watcher(output, known=base.notes)
-        training = TrainingRun(profile, plan, watcher.event)
-        return _carried_out(profile, training, watcher, arguments.on_stop, output)
+        plan = plan_from(arguments, profile, output)
+        if arguments.check:
+            return _check(profile, plan, output)
+        return carry_out(profile, plan, arguments.on_stop, output)
 
 
-def resume_run(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = [each.run.id for each in runs.resumable()]
-        wanted = [each for each in found if each.startswith(arguments.id or "")]
-        if not wanted or (arguments.id and len(wanted) > 1):
-            known = ", ".join(each[:8] for each in found)
-            raise InvalidValueError(
-                f"There is no single run {arguments.id!r} to resume."
-                if arguments.id
-                else "There is no run to resume.",
-                f"Those that can be resumed are: {known}." if known else "None was interrupted.",
-                "See 'xeno runs' for all runs, or start one with 'xeno train'.",
-            )
-        watcher = _Watcher(output)
-        training = TrainingRun.resume(profile, wanted[0], watcher.event)
-        return _carried_out(profile, training, watcher, arguments.on_stop, output)
+def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output: Output) -> int:
+    """Train `plan`, say how it goes and what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot start, or failed.
+    """
+    base = inspect_base(Path(plan.base), profile.home)
+    for note in base.notes:
+        output.progress(note)
+    ahead = forecast(profile, plan)
+    if ahead.blockers:
+        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
+    output.progress(ahead.sentence)
+    for warning in ahead.warnings:
+        output.progress(f"Note: {warning}")
+    watcher = _Watcher(output, known=base.notes)
+    return _waited_for(profile, TrainingRun(profile, plan, watcher.event), watcher, on_stop, output)
 
 
-def discard_run(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = _only_run(runs, arguments.id)
-        runs.discard(found.id)
-    output.say(f"Run {found.id[:8]} was given up; its checkpoints cannot be opened any more.")
-    output.result({"run": found.id, "status": "discarded"})
-    return 0
+def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) -> int:
+    """Resume the run `run_id`, say how it goes and what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot be resumed, or failed.
+    """
+    watcher = _Watcher(output)
+    training = TrainingRun.resume(profile, run_id, watcher.event)
+    return _waited_for(profile, training, watcher, on_stop, output)
 
 
-def _carried_out(
-    profile: Profile,
-    training: TrainingRun,
-    watcher: _Watcher,
-    on_stop: str | None,
-    output: Output,
+def _waited_for(
+    profile: Profile, training: TrainingRun, watcher: _Watcher, on_stop: str | None, output: Output
 ) -> int:
-    """Start the run, wait for its end, and say what came of it; the exit status."""
     training.start()
     finished = _waited(training, on_stop, output)
     failure = training.failure
@@ -150,36 +114,16 @@ def _carried_out(
     return 1 if finished.status == "failed" else 0
 
 
-def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
-    values: dict[str, Any] = {"base": str(base_folder(profile))}
-    for assignment in arguments.set:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise InvalidValueError(
-                f"{assignment!r} is not KEY=VALUE.", "", "Write for example --set epochs=3."
-            )
-        values[key.strip()] = None if value.strip().lower() in {"none", "auto", ""} else value
-    if values.get("dtype", "auto") is None:
-        values["dtype"] = "auto"
-    if arguments.base:
-        values["base"] = arguments.base
-    if arguments.epsilon is not None:
-        values["epsilon"] = arguments.epsilon
-    if arguments.no_privacy:
-        values["private"] = False
-    if arguments.force:
-        values["force"] = True
-    values["base"] = str(Path(str(values["base"])).expanduser().resolve())
-    try:
-        return TrainingPlan.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidValueError(
-            f"The setting {name!r} cannot be used." if name else "The plan cannot be used.",
-            f"{first['msg']}.",
-            f"The settings are: {', '.join(TrainingPlan.model_fields)}.",
-        ) from error
+def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
+    """Say what the run would need and cost; 1 if it could not start."""
+    ahead = forecast(profile, plan)
+    output.say(ahead.sentence)
+    output.table(
+        ("check", "verdict", ""),
+        [(each.name, each.verdict, each.sentence) for each in ahead.checks],
+    )
+    output.result(asdict(ahead))
+    return 1 if ahead.blockers else 0
 
 
 class _Watcher:
@@ -200,23 +144,29 @@ class _Watcher:
             case RunStarted():
                 self.started = event
                 self._output.progress(
-                    f"Learning from {event.pairs_training} pairs in {event.steps} steps, "
-                    f"{event.pairs_heldout} held out, {event.pairs_left_out} left out; "
-                    f"{event.dtype}, {event.threads} threads."
+                    f"Learning from {count(event.pairs_training, 'pair')} in "
+                    f"{count(event.steps, 'step')}, {event.pairs_heldout} held out, "
+                    f"{event.pairs_left_out} left out; "
+                    f"{event.dtype}, {count(event.threads, 'thread')}."
                 )
             case Progress():
                 self._progress(event)
             case Evaluated():
-                self.first, self.last = self.first or event, event
+                if event.step == 0:
+                    self.first = event
+                self.last = event
                 if event.preference_accuracy is not None:
                     self._output.progress(
                         f"Held-out preference accuracy after step {event.step}: "
-                        f"{event.preference_accuracy:.3f}"
+                        f"{event.preference_accuracy:.3f}, loss {shown(event.loss)}, "
+                        f"perplexity {shown(event.perplexity)}"
                     )
             case TrainingPaused():
                 self._output.progress(f"Paused after step {event.step}: {event.reason}")
             case TrainingContinued():
                 self._output.progress(f"Going on after {duration(event.seconds)}.")
+            case SampleReplies():
+                say_samples(event, self._output)
             case LogLine():
                 self.log.append(event.text)
                 if event.text not in self._known:
@@ -231,16 +181,25 @@ class _Watcher:
         if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
             self._shown = share
             self._output.progress(
-                f"step {event.step}/{event.steps}  loss {_number(event.loss, '.4f')}  "
-                f"margin {_number(event.reward_margin, '+.3f')}  "
-                f"accuracy {_number(event.preference_accuracy, '.2f')}  "
-                f"{event.pairs_per_second:.1f} pairs/s  "
-                f"{duration(event.eta_seconds)} left"
+                f"step {event.step}/{event.steps}  loss {_known(event.loss, '.4f')}  "
+                f"margin {_known(event.reward_margin, '+.3f')}  "
+                f"accuracy {_known(event.preference_accuracy, '.2f')}  "
+                f"{event.pairs_per_second:.1f} pairs/s  {event.tokens_per_second:.0f} tokens/s  "
+                f"{size(event.memory_bytes)}  {duration(event.eta_seconds)} left"
             )
 
 
-def _number(value: float | None, form: str) -> str:
+def _known(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def say_samples(event: SampleReplies, output: Output) -> None:
+    """Sample replies as lines for people."""
+    written = f"after step {event.step}" if event.step else "before training"
+    for sample in event.replies:
+        words = " ".join(sample.reply.split()) or "(nothing)"
+        more = "" if sample.complete else " …"
+        output.progress(f"Sample {written}: {sample.prompt}  ->  {words}{more}")
 
 
 def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
@@ -326,9 +285,10 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say(f"The run was {values['status']}; no version was made.")
         return
     if values["heldout_preference_accuracy"] is not None:
+        before = _known(values["heldout_preference_accuracy_before"], ".3f")
         output.say(
             f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
-            f"(before {values['heldout_preference_accuracy_before']:.3f}; picking the longer "
+            f"(before {before}; picking the longer "
             f"reply would score {values['longer_baseline']:.3f}, the shorter "
             f"{values['shorter_baseline']:.3f})."
         )
@@ -336,8 +296,8 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say("No pair was held out, so there is no accuracy to report.")
     if values["pairs_left_out"]:
         output.say(
-            f"{values['pairs_left_out']} pairs did not fit the model's context and were left out; "
-            "no reply was cut."
+            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
+            "nothing; no reply was cut."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"
@@ -348,66 +308,6 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         f"Version {values['label']} ({values['version'][:12]}), {privacy}, "
         f"in {duration(values['seconds'])}. Use it: xeno deploy {values['label']}"
     )
-
-
-def show_runs(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = runs.all()
-    output.table(
-        ("run", "status", "created", "private", "version"),
-        [
-            (r.id[:8], r.status, when(r.created), r.plan.private, (r.version or "-")[:12])
-            for r in found
-        ],
-    )
-    output.result({"runs": [_run_values(each) for each in found]})
-    return 0
-
-
-def show_run(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = _only_run(runs, arguments.id)
-        events = runs.events(found.id)
-    values = _run_values(found)
-    for key, value in values.items():
-        output.say(f"{key}: {value}")
-    for event in events:
-        if isinstance(event, LogLine):
-            output.say(f"log: {event.text}")
-    output.result({**values, "events": [event.model_dump() for event in events]})
-    return 0
-
-
-def _only_run(runs: Runs, beginning: str) -> Run:
-    found = [each for each in runs.all(-1) if each.id.startswith(beginning)]
-    if len(found) != 1:
-        raise InvalidValueError(
-            f"There is no single run {beginning!r}.",
-            f"{len(found)} ids begin with that.",
-            "See 'xeno runs' for the ids.",
-        )
-    return found[0]
-
-
-def _run_values(each: Run) -> dict[str, Any]:
-    return {
-        "id": each.id,
-        "status": each.status,
-        "created": each.created,
-        "started": each.started,
-        "finished": each.finished,
-        "plan": each.plan.model_dump(),
-        "base_hash": each.base_hash,
-        "data_hash": each.data_hash,
-        "environment": dict(each.environment),
-        "metrics": dict(each.metrics),
-        "failure": None if each.failure is None else each.failure.model_dump(),
-        "version": each.version,
-    }
 
 
 def choose_base(arguments: Namespace, output: Output) -> int | None:

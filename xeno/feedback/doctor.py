@@ -26,6 +26,7 @@ from xeno.store.database import Database
 from xeno.store.pair_browsing import FINDINGS, Finding, PairBrowser
 from xeno.store.pairs import Pair, pair_from
 from xeno.store.profile import Profile
+from xeno.words import count
 
 RULES = 1  # counted up when the rules change, so that every pair is looked at again
 REPORT_SETTING = "pairs.report"
@@ -72,13 +73,13 @@ class SetReport:
     def sentences(self) -> tuple[str, ...]:
         """The report in words."""
         lines = [
-            f"{self.pairs} pairs, {self.compared} of them learned from; "
+            f"{count(self.pairs, 'pair')}, {self.compared:,} of them learned from; "
             f"mean score {self.mean_score:.2f}."
         ]
         if self.length is not None:
             lines.append(self.length.teaches)
-        for kind, count in sorted(self.findings.items(), key=lambda item: -item[1]):
-            lines.append(f"{count} with '{kind}': {FINDINGS.get(kind, kind)}.")
+        for kind, found in sorted(self.findings.items(), key=lambda item: -item[1]):
+            lines.append(f"{found:,} with '{kind}': {FINDINGS.get(kind, kind)}.")
         if not self.findings:
             lines.append("Nothing was found that would spoil what they teach.")
         return tuple(lines)

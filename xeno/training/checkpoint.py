@@ -39,16 +39,34 @@ _SUFFIX = ".xeno"
 _METADATA = "checkpoint"
 
 
+class Units(BaseModel):
+    """What a stage learns from and measures itself on, in their order: ids with weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    training: dict[str, float]
+    held_out: dict[str, float]
+
+
+class Finished(BaseModel):
+    """An earlier stage of the run: steps taken, and what was measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: int
+    metrics: dict[str, float | None]
+
+
 class Origin(BaseModel):
     """What the run's numbers were made from; `xeno.training.resume` compares it.
 
     Attributes:
         plan, recipe, rows: SHA-256 (hex) of the plan, of the numbers chosen from it, and of the
             token ids and weights of all rows.
-        training, held_out: ids of the pairs.
+        stages: the units of each stage.
         environment: libraries, number format, threads, device.
-        noise_multiplier: sigma of a private run, 0 of others.
-        abandoned: noisy steps of earlier attempts that are not part of this one.
+        noise: sigma of each stage of a private run, 0 of others.
+        abandoned: noisy steps of earlier attempts, by stage, that are not part of this one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,11 +75,10 @@ class Origin(BaseModel):
     recipe: str
     base_hash: str
     rows: str
-    training: tuple[str, ...]
-    held_out: tuple[str, ...]
+    stages: tuple[Units, ...]
     environment: dict[str, str | int]
-    noise_multiplier: float = 0.0
-    abandoned: int = 0
+    noise: tuple[float, ...]
+    abandoned: tuple[int, ...]
 
 
 class Stream(BaseModel):
@@ -84,7 +101,7 @@ class LoopState(BaseModel):
     """Where the loop is after `step` steps; the orders of batches follow from seed and step.
 
     Attributes:
-        seconds, pairs_done: of the steps so far, for the pace.
+        seconds, pairs_done, tokens_done: of the steps so far, for the pace.
         rows_at_once, tokens_at_once, twice: how batches are cut.
         before, after: the first and the last evaluation.
         sampling, noise: the streams of a private run: of its batches and of its noise.
@@ -94,6 +111,7 @@ class LoopState(BaseModel):
     step: int
     seconds: float
     pairs_done: int
+    tokens_done: int
     rows_at_once: int
     tokens_at_once: int
     twice: bool
@@ -108,13 +126,16 @@ class LoopState(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after a step.
+    """A run after a step. `at` counts the steps of all stages, `finished` are the stages before
+    the one that `state` is of.
 
     Tensors: `adapter.*`, `best.*` (the adapter of the best step), `learner.*`, and `reference`
     [rows, 2], in the order of the training and then the held-out rows.
     """
 
     origin: Origin
+    at: int
+    finished: tuple[Finished, ...]
     state: LoopState
     tensors: Mapping[str, torch.Tensor]
 
@@ -126,6 +147,8 @@ class Checkpoint:
 
 class _Metadata(BaseModel):
     origin: Origin
+    at: int
+    finished: tuple[Finished, ...]
     state: LoopState
 
 
@@ -146,8 +169,13 @@ class Checkpoints:
             StorageFullError: if it cannot be written; the earlier ones are as they were.
             DamagedDataError: if the run has ended and its key is gone.
         """
-        step = checkpoint.state.step
-        metadata = _Metadata(origin=checkpoint.origin, state=checkpoint.state)
+        step = checkpoint.at
+        metadata = _Metadata(
+            origin=checkpoint.origin,
+            at=step,
+            finished=checkpoint.finished,
+            state=checkpoint.state,
+        )
         tensors = {name: each.contiguous() for name, each in checkpoint.tensors.items()}
         plain = save(tensors, {_METADATA: metadata.model_dump_json()})
         files.private_folder(self._profile.paths.checkpoints)
@@ -176,8 +204,8 @@ class Checkpoints:
         step = int(path.name.removesuffix(_SUFFIX))
         plain = read_encrypted(path, self._key(), self._associated(step))
         try:
-            metadata = _Metadata.model_validate_json(_metadata(plain))
-            return Checkpoint(metadata.origin, metadata.state, load(plain))
+            found = _Metadata.model_validate_json(_metadata(plain))
+            return Checkpoint(found.origin, found.at, found.finished, found.state, load(plain))
         except (SafetensorError, ValidationError, KeyError, ValueError) as error:
             raise DamagedDataError(
                 f"The checkpoint of step {step} cannot be read.",

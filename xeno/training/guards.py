@@ -18,6 +18,7 @@ import psutil
 
 from xeno.errors import PausedTooLongError
 from xeno.events import Event, TrainingContinued, TrainingPaused
+from xeno.training.gauges import temperature
 from xeno.training.settings.safety import SafetySettings
 
 Cause = Literal["disk", "battery", "temperature", "memory"]
@@ -76,19 +77,7 @@ class MachineReadings:
         return Battery(float(found.percent), found.power_plugged is not False)
 
     def temperature(self) -> float | None:
-        read = getattr(psutil, "sensors_temperatures", None)  # not on every system
-        try:
-            sensors = {} if read is None else read()
-        except (OSError, ValueError, RuntimeError):
-            return None
-        processor = [
-            each.current
-            for name, group in sensors.items()
-            if name in {"coretemp", "k10temp", "zenpower", "cpu_thermal", "acpitz", "cpu-thermal"}
-            for each in group
-            if each.current is not None and 0 < each.current < 150
-        ]
-        return max(processor, default=None)
+        return temperature()
 
 
 @dataclass(frozen=True)

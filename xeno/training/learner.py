@@ -1,4 +1,4 @@
-"""What happens to the loss of a batch: plain AdamW, or the private mechanism.
+"""What happens to the loss of a batch: a plain step, or the private mechanism.
 
 Both take a step's batch in micro-batches (`add`), then `step`; the result does not depend on
 how the batch was cut. `discard` forgets an unfinished step.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -18,12 +19,7 @@ from xeno.errors import XenoError
 from xeno.privacy.mechanism import PrivateOptimizer, forget_passes, per_row_gradients
 from xeno.privacy.noise import CipherStream, StreamState
 from xeno.training.adapters import trainable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_LARGEST_NORM = 1.0
-_MOMENTUM = 0.9
+from xeno.training.optimizers import set_rate
 
 
 @dataclass(frozen=True)
@@ -52,27 +48,38 @@ class Learner(Protocol):
         norm of its gradient: of the mean, or the median of the pairs' own in private runs."""
 
     def discard(self) -> None:
-        """Forget what was added since the last step, and passes that were interrupted."""
+        """Forget what was added since the last step."""
 
     def state(self) -> LearnerState:
         """What the next step depends on, besides the adapter."""
 
     def restore(self, state: LearnerState) -> None:
-        """Go on as the learner that had `state`."""
+        """Go on as the learner that had `state`, but for the noise: the stream is what this one
+        was made with, since a state does not say whether its stream may be continued."""
 
     def renew_noise(self) -> None:
         """Draw further noise from a fresh stream, where there is any."""
 
+    def close(self) -> None:
+        """Let go of the model, so that another learner can take it."""
+
 
 class PlainLearner:
-    """AdamW on the mean of the batch, its gradient's norm held at 1.
+    """Steps on the mean of the batch, its gradient's norm held at a limit.
 
     A step whose gradient is not finite is left out; its norm says so.
+
+    Args:
+        optimizer: over the trainable parameters of `model`.
+        norm_limit: the norm to which a longer gradient is shortened; 0 is no limit.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, norm_limit: float
+    ) -> None:
         self._parameters = trainable(model)
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
+        self._optimizer = optimizer
+        self._norm_limit = norm_limit or math.inf
 
     def add(self, losses: torch.Tensor) -> None:
         torch.autograd.backward(losses.sum())
@@ -82,10 +89,9 @@ class PlainLearner:
             if parameter.grad is None:
                 raise no_gradient()
             parameter.grad.div_(pairs)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, _LARGEST_NORM))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._norm_limit))
         if math.isfinite(norm):
-            for group in self._optimizer.param_groups:
-                group["lr"] = learning_rate
+            set_rate(self._optimizer, learning_rate)
             self._optimizer.step()
         self.discard()
         return norm
@@ -102,18 +108,23 @@ class PlainLearner:
     def renew_noise(self) -> None:
         pass
 
+    def close(self) -> None:
+        self.discard()
+
 
 class PrivateLearner:
-    """SGD with momentum on the clipped and noised sum over pairs.
+    """Steps on the clipped and noised sum over pairs.
 
-    Adam would divide by a second moment that is mostly noise, and so blow up the directions
-    that carry nothing; plain SGD keeps signal and noise in proportion. Momentum, like all that
-    happens after the noise was added, costs no privacy.
+    What the optimizer does, like all that happens after the noise was added, costs no privacy.
+
+    Args:
+        make_optimizer: called once the hooks are attached.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
+        make_optimizer: Callable[[], torch.optim.Optimizer],
         *,
         noise_multiplier: float,
         max_grad_norm: float,
@@ -124,9 +135,8 @@ class PrivateLearner:
         self._hooks = per_row_gradients(model)
         self._model = model
         self._stream = stream
-        sgd = torch.optim.SGD(trainable(model), lr=1.0, momentum=_MOMENTUM)
         self.optimizer = PrivateOptimizer(
-            sgd,
+            make_optimizer(),
             noise_multiplier=noise_multiplier,
             max_grad_norm=max_grad_norm,
             expected_batch_size=expected_batch_size,
@@ -142,8 +152,7 @@ class PrivateLearner:
         self._norms += self.optimizer.accumulate(len(losses)).tolist()
 
     def step(self, pairs: int, learning_rate: float) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_rate(self.optimizer, learning_rate)
         self.optimizer.noisy_step()
         norm = statistics.median(self._norms) if self._norms else 0.0
         self._norms.clear()
@@ -159,12 +168,14 @@ class PrivateLearner:
         return LearnerState(*found, noise=self._stream.state)
 
     def restore(self, state: LearnerState) -> None:
-        """Go on as the learner that had `state`, but for the noise: the stream is what this
-        learner was made with, since a state does not say whether its stream may be continued."""
         _restore_optimizer(self.optimizer.original_optimizer, state)
 
     def renew_noise(self) -> None:
         self._stream.renew()
+
+    def close(self) -> None:
+        self.discard()
+        self._hooks.cleanup()
 
 
 def no_gradient() -> XenoError:

@@ -8,7 +8,6 @@ early_stopping, what a checkpoint holds in checkpoint.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,25 +15,26 @@ from dataclasses import dataclass
 import torch
 
 from xeno.errors import StorageFullError
-from xeno.events import Evaluated, Event, LogLine, StopTraining
+from xeno.events import Evaluated, Event, LogLine, SampleReplies, StopTraining
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import adapter_weights
+from xeno.training.batches import passes
 from xeno.training.checkpoint import Checkpoint, LoopState, Stream
 from xeno.training.early_stopping import EarlyStopping
 from xeno.training.guards import Guards, Trouble
 from xeno.training.learner import Learner, LearnerState
 from xeno.training.measures import peak_memory
 from xeno.training.microbatches import Limits
+from xeno.training.objectives import Objective
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
 from xeno.training.recovery import Memory
 from xeno.training.rows import Row
+from xeno.training.samples import Samples
 from xeno.training.scoring import Scorer
 from xeno.training.steps import Steps
 from xeno.training.stopping import Stopped, Stopping
-
-_EVALUATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """What a run works on and with.
+    """What a stage of a run works on and with.
 
     Attributes:
+        objective: what is made small. Its reference is the model before the first step.
         rows, held_out: those to learn from, and those to measure on.
         sampling: the stream that samples the batches of a private run.
-        last_step: the step after which the run ends.
+        last_step: the step after which the stage ends.
+        samples: writes the sample replies; None where none are wanted.
+        steps_before, steps_after: those of earlier and of later stages.
     """
 
     policy: Policy
     learner: Learner
+    objective: Objective
     rows: Sequence[Row]
     held_out: Sequence[Row]
     sampling: CipherStream
     last_step: int
+    samples: Samples | None = None
+    steps_before: int = 0
+    steps_after: int = 0
 
 
 class Loop:
@@ -98,7 +105,7 @@ class Loop:
         self._resumed = self._begun = resumed is not None
         limits = Limits(plan.micro_batch_size)
         self._memory = Memory(plan, limits, self._model, emit, stopping.obey, self._parts_shrunk)
-        self._scorer = Scorer(plan, recipe, work.policy, self._memory)
+        self._scorer = Scorer(work.policy, work.objective, self._memory)
         self._steps = Steps(
             run_id,
             plan,
@@ -109,15 +116,17 @@ class Loop:
             self._memory,
             emit,
             work.last_step,
+            (work.steps_before, work.steps_after),
         )
+        self._evaluate_every = max(1, math.ceil(recipe.steps / plan.evaluations))
+        self._sample_every = plan.sample_every or self._evaluate_every
         self._early = EarlyStopping(plan, private=plan.private)
         self._best: dict[str, torch.Tensor] = {}
-        self._before = self._after = _unmeasured(run_id, 0)
+        self._before = self._after = _unmeasured(run_id, work.steps_before)
         self._sampled_at = work.sampling.state  # before the batch of the step that is under way
         self._saved_at = time.monotonic()
         if resumed is not None:
             self._restore(resumed)
-        stopping.watch(self._model)
 
     def run(self) -> Outcome:
         """Take the steps, or as many as there is time for before a stop."""
@@ -126,23 +135,24 @@ class Loop:
         try:
             if self._resumed:
                 self.save()  # its streams may be fresh ones
+                early = self._is_time_to_end()
             else:
                 self._begin()
-            for batch in self._batches():
-                self._guards.check(self._steps.taken, self.save)
-                self._steps.take(batch)
+            for batch in () if early else self._batches():
+                self._guards.check(self._now_at, self.save)
+                self._steps.take(batch, self._interludes())
                 self._sampled_at = self._work.sampling.state
                 early = self._measure_and_save()
                 if early:
                     break
-            if self._after.step != self._steps.taken:  # resumed where no step was left
+            if self._after.step != self._now_at:  # resumed where no step was left
                 self._after = self._evaluate()
         except Stopped as stopped:
             order = stopped.order
             self._work.learner.discard()
             if self._stopping.timed_out:
                 self._emit(LogLine(text="The time limit is reached."))
-            if order.keep and self._after.step != self._steps.taken:
+            if order.keep and self._after.step != self._now_at:
                 self._after = self._evaluate_in_time()
         if order is None or order.keep:
             self._steps.require_one()
@@ -153,57 +163,90 @@ class Loop:
     def _begin(self) -> None:
         rows = [*self._work.rows, *self._work.held_out]
         self._memory.enough_for(lambda: self._scorer.refer(rows), lambda: None)
-        self._before = self._after = self._evaluate()
+        if self._plan.evaluate_first:
+            self._before = self._after = self._evaluate()
+        self._write_samples()
         self._begun = True
         self.save()
+
+    @property
+    def _now_at(self) -> int:
+        """Steps of the whole run so far."""
+        return self._work.steps_before + self._steps.taken
 
     def _batches(self) -> Iterator[list[Row]]:
         """The batches of the steps that are left: sampled by the cipher stream in private runs,
         otherwise whole passes in an order that follows from the seed."""
-        rows, recipe, last = list(self._work.rows), self._recipe, self._work.last_step
+        rows, recipe, work = self._work.rows, self._recipe, self._work
         begun = self._steps.taken
         if self._plan.private:
-            for _ in range(begun, last):
-                drawn = self._work.sampling.poisson_sample(len(rows), recipe.sample_rate)
+            for _ in range(begun, work.last_step):
+                drawn = work.sampling.poisson_sample(len(rows), recipe.sample_rate)
                 yield [rows[i] for i in drawn]
             return
-        order = random.Random(self._plan.seed)
-        size, step = int(recipe.batch_size), 0
-        while step < last:
-            order.shuffle(rows)
-            for start in range(0, len(rows), size):
-                if begun <= step < last:
-                    yield rows[start : start + size]
-                step += 1
+        size, ease = int(recipe.batch_size), self._scorer.ease
+        yield from passes(rows, self._plan, size, work.last_step, ease, begun)
 
     def _measure_and_save(self) -> bool:
         """What is due after a step; whether the run should end early."""
         taken, early = self._steps.taken, False
         last = taken == self._work.last_step
-        if last or taken % max(1, math.ceil(self._recipe.steps / _EVALUATIONS)) == 0:
+        if last or taken % self._evaluate_every == 0:
             self._after = self._evaluate()
-            early = not last and self._early.is_time(taken)
-            if early and (best := self._early.state.best) is not None:
-                words = f"The held-out pairs have not gained since step {best.step}"
-                self._emit(LogLine(text=f"{words}, so the run ends here."))
+            early = self._is_time_to_end()
+        if last or early or taken % self._sample_every == 0:
+            self._write_samples()
         minutes = (time.monotonic() - self._saved_at) / 60
         due = taken % self._plan.checkpoint_steps == 0 or minutes >= self._plan.checkpoint_minutes
         if last or early or due:
             self.save()
         return early
 
+    def _is_time_to_end(self) -> bool:
+        """Whether the held-out pairs have not gained for long enough; said if so."""
+        best, taken = self._early.state.best, self._steps.taken
+        if best is None or taken >= self._work.last_step or not self._early.is_time(taken):
+            return False
+        words = f"The held-out pairs have not gained since step {best.step}, so this ends here."
+        self._emit(LogLine(text=words))
+        return True
+
+    def _interludes(self) -> dict[str, int]:
+        """How often the held-out pairs and the samples are still to come, the one after the
+        step under way and the one at the end among them."""
+        taken, last = self._steps.taken, self._work.last_step
+
+        def times(every: int) -> int:
+            return -(-last // every) - taken // every
+
+        return {"evaluation": times(self._evaluate_every), "samples": times(self._sample_every)}
+
     # Measures ---------------------------------------------------------------------------
 
     def _evaluate(self) -> Evaluated:
         """Score the held-out pairs, say so, and keep the adapter if it is the best so far."""
-        step, rows = self._steps.taken, self._work.held_out
+        begun, taken = time.monotonic(), self._steps.taken
+        rows, most = self._work.held_out, self._plan.evaluation_pairs
+        whole = taken in {0, self._work.last_step} or most is None
+        some = rows if whole else rows[:most]
         event = self._memory.enough_for(
-            lambda: self._scorer.score(self._run_id, step, rows), lambda: None
+            lambda: self._scorer.score(self._run_id, self._now_at, some), lambda: None
         )
         self._emit(event)
-        if step and self._early.is_best(event):
+        if taken and self._early.is_best(event):
             self._best = adapter_weights(self._model)
+        self._steps.time_left.interlude("evaluation", time.monotonic() - begun)
         return event
+
+    def _write_samples(self) -> None:
+        """Let the model answer the plan's prompts, and say what it answered."""
+        if self._work.samples is None:
+            return
+        begun = time.monotonic()
+        replies = self._work.samples.write(self._stopping.wanted)
+        self._stopping.obey()
+        self._emit(SampleReplies(run_id=self._run_id, step=self._now_at, replies=replies))
+        self._steps.time_left.interlude("samples", time.monotonic() - begun)
 
     def _evaluate_in_time(self) -> Evaluated:
         """Measure a stopped run's adapter where that is quick; it is unknown otherwise."""
@@ -211,14 +254,14 @@ class Loop:
         if len(self._work.held_out) <= in_time:
             self._stopping.ignore()
             return self._evaluate()
-        return _unmeasured(self._run_id, self._steps.taken)
+        return _unmeasured(self._run_id, self._now_at)
 
     def _choose_release(self) -> Evaluated:
         """Put the adapter that is to be released on the model; the evaluation of it."""
         best = self._early.state.best
         if best is None or not self._plan.releases_best(self._plan.private):
             return self._after
-        if best.step != self._steps.taken:
+        if best.step != self._now_at:
             self._emit(LogLine(text=f"Step {best.step} did best on the held-out pairs."))
             _put(self._model, self._best)
         return best
@@ -235,14 +278,16 @@ class Loop:
             "heldout_preference_accuracy": released.preference_accuracy,
             "heldout_loss": released.loss,
             "heldout_reward_margin": released.reward_margin,
+            "heldout_perplexity": released.perplexity,
             "final_preference_accuracy": final.preference_accuracy,
             "final_loss": final.loss,
             "best_step": None if best is None else best.step,
             "best_preference_accuracy": None if best is None else best.preference_accuracy,
             "best_loss": None if best is None else best.loss,
-            "shorter_baseline": before.shorter_baseline,
-            "longer_baseline": before.longer_baseline,
+            "shorter_baseline": final.shorter_baseline,
+            "longer_baseline": final.longer_baseline,
             "pairs_per_second": self._steps.pairs_per_second,
+            "tokens_per_second": self._steps.tokens_per_second,
             "peak_memory_bytes": peak_memory(),
         }
 
@@ -255,7 +300,7 @@ class Loop:
             self._keep(*self._now())
         except StorageFullError as error:
             trouble = Trouble("disk", f"A checkpoint could not be written. {error.why}")
-            self._guards.hold(self._steps.taken, trouble, self._saves)
+            self._guards.hold(self._now_at, trouble, self._saves)
         self._saved_at = time.monotonic()
 
     def _saves(self) -> bool:
@@ -282,6 +327,7 @@ class Loop:
             step=self._steps.taken,
             seconds=self._steps.seconds,
             pairs_done=self._steps.pairs_done,
+            tokens_done=self._steps.tokens_done,
             rows_at_once=self._memory.limits.rows,
             tokens_at_once=self._memory.limits.tokens,
             twice=self._memory.twice,
@@ -316,7 +362,8 @@ class Loop:
         self._before, self._after = state.before, state.after
         self._early.state = state.best
         steps.stability.state = state.stability
-        steps.taken, steps.seconds, steps.pairs_done = state.step, state.seconds, state.pairs_done
+        steps.taken, steps.seconds = state.step, state.seconds
+        steps.pairs_done, steps.tokens_done = state.pairs_done, state.tokens_done
 
 
 def _put(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

@@ -1,39 +1,56 @@
-"""What is measured of pairs: sums over them, and their means."""
+"""What is measured of rows: sums over them, and their means."""
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
-import torch
 
-from xeno.training.loss import preferred
+from xeno.training.objectives import RowLoss
 from xeno.training.rows import Row
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Sums over pairs; the means are over `pairs`."""
+    """Sums over pairs; the means are over `pairs`. `accuracy` is None where nothing has one;
+    `logps` is of all `tokens` of chosen replies."""
 
     loss: float = 0.0
     margin: float = 0.0
-    accuracy: float = 0.0
+    accuracy: float | None = None
     pairs: int = 0
+    logps: float = 0.0
+    tokens: int = 0
 
-    def plus(self, loss: torch.Tensor, margin: torch.Tensor, means: torch.Tensor) -> Measures:
-        """With more pairs: losses and margins [pairs], mean log-probabilities [pairs, 2]."""
+    def plus(self, rows: Sequence[Row], result: RowLoss) -> Measures:
+        right = result.accuracy
         return Measures(
-            self.loss + float(loss.sum()),
-            self.margin + float(margin.sum()),
-            self.accuracy + float(preferred(means[:, 0], means[:, 1]).sum()),
-            self.pairs + len(loss),
+            self.loss + float(result.loss.detach().sum()),
+            self.margin + float(result.margin.detach().sum()),
+            None if right is None else (self.accuracy or 0.0) + float(right.sum()),
+            self.pairs + len(rows),
+            self.logps + float(result.logps.sum()),
+            self.tokens + sum(len(row.chosen) for row in rows),
         )
 
+    def mean_accuracy(self) -> float | None:
+        return None if self.accuracy is None else self.mean(self.accuracy)
+
     def mean(self, total: float) -> float | None:
-        """None where there is no pair, or the mean is no finite number."""
+        """`total` per pair; None of no pairs, and where it is not a finite number."""
         return finite(total / self.pairs) if self.pairs else None
+
+    def perplexity(self) -> float | None:
+        """Of the chosen replies, per token."""
+        if not self.tokens:
+            return None
+        try:
+            return finite(math.exp(-self.logps / self.tokens))
+        except OverflowError:
+            return None
 
 
 def finite(value: float) -> float | None:

@@ -45,44 +45,50 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel
 
 from xeno.errors import XenoError
-from xeno.training.checkpoint import Origin
+from xeno.training.checkpoint import Origin, Units
+from xeno.training.dataset import units_again
 from xeno.training.plan import TrainingPlan
-from xeno.training.recipe import Recipe
-from xeno.training.rows import Row
+from xeno.training.stages import StageData, empty_stages
+from xeno.words import count
 
 if TYPE_CHECKING:
-    from xeno.store.pairs import Pair
+    from xeno.store.profile import Profile
+    from xeno.training.encoding import StageRows
 
 _NEW_RUN = "Start a new run with the same settings; 'xeno runs discard' gives this one up."
 
 
 def origin(
     plan: TrainingPlan,
-    recipe: Recipe,
     base_hash: str,
-    rows: Sequence[Row],
-    held_out: Sequence[Row],
-    pairs: tuple[Sequence[Pair], Sequence[Pair]],
+    data: Sequence[StageData],
+    stages: Sequence[StageRows],
     environment: dict[str, str | int],
-    noise_multiplier: float,
+    noise: Sequence[float],
 ) -> Origin:
-    """What a run's numbers are made from. `pairs` are those for training and the held-out ones."""
+    """What a run's numbers are made from."""
     return Origin(
         plan=_digest(plan.model_dump(mode="json")),
-        recipe=_digest(asdict(recipe)),
+        recipe=_digest([asdict(stage.recipe) for stage in stages]),
         base_hash=base_hash,
-        rows=_digest([[asdict(row) for row in part] for part in (rows, held_out)]),
-        training=tuple(pair.id for pair in pairs[0]),
-        held_out=tuple(pair.id for pair in pairs[1]),
+        rows=_digest([[asdict(row) for row in stage.rows + stage.measured] for stage in stages]),
+        stages=tuple(
+            Units(
+                training={unit.id: unit.weight for unit in stage.training},
+                held_out={unit.id: unit.weight for unit in stage.held_out},
+            )
+            for stage in data
+        ),
         environment=environment,
-        noise_multiplier=noise_multiplier,
+        noise=tuple(noise),
+        abandoned=(0,) * len(stages),
     )
 
 
@@ -91,21 +97,30 @@ def processor() -> str:
     return f"{platform.processor() or platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def same_pairs(pairs: Sequence[Pair], before: Origin) -> tuple[list[Pair], list[Pair]]:
-    """The pairs for training and the held-out ones that the run began with; newer ones wait.
+def same_data(profile: Profile, plan: TrainingPlan, before: Origin) -> list[StageData]:
+    """What each stage began with; units that came since wait for another run.
 
     Raises:
         XenoError: if one of them is gone or no longer used.
     """
-    found = {pair.id: pair for pair in pairs}
-    gone = [each for each in (*before.training, *before.held_out) if each not in found]
+    found, gone = [], 0
+    for stage, units in zip(empty_stages(plan), before.stages, strict=True):
+        weights = units.training | units.held_out
+        known = units_again(profile, stage.name, weights)
+        gone += len(weights.keys() - known.keys())
+        training, held_out = (
+            tuple(known[each] for each in ids if each in known)
+            for ids in (units.training, units.held_out)
+        )
+        found.append(replace(stage, training=training, held_out=held_out))
     if gone:
         raise XenoError(
             "This run cannot be resumed.",
-            f"{len(gone)} of its pairs were changed, deleted or set aside since.",
+            f"{count(gone, 'of its pairs was', 'of its pairs were')} changed, deleted or set "
+            "aside since.",
             _NEW_RUN,
         )
-    return [found[each] for each in before.training], [found[each] for each in before.held_out]
+    return found
 
 
 def differences(before: Origin, now: Origin, device: str) -> tuple[str, ...]:
@@ -138,14 +153,20 @@ def differences(before: Origin, now: Origin, device: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def abandoned(checkpoint_step: int, last_told: int, last_step: int) -> int:
-    """Noisy steps that an earlier attempt may have taken after the checkpoint.
+def abandoned(planned: Sequence[int], at: int, told: int) -> tuple[int, ...]:
+    """Noisy steps that an earlier attempt may have taken after the checkpoint, by stage.
 
     Args:
-        last_told: the highest step that its events tell of; one more may have been taken.
-        last_step: the step after which that attempt would have ended.
+        planned: steps of each stage; through all of them the steps of a run are numbered.
+        at: the step of the checkpoint.
+        told: the highest step that the attempt's events tell of; one more may have been taken.
     """
-    return max(0, min(last_step, last_told + 1) - checkpoint_step)
+    lost, begin = [], 0
+    for steps in planned:
+        end = begin + steps
+        lost.append(max(0, min(end, told + 1) - max(begin, at)))
+        begin = end
+    return tuple(lost)
 
 
 def _digest(value: object) -> str:

@@ -6,17 +6,17 @@ the noise is drawn once all parts are there: a step that is taken again is the s
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
 
-import psutil
 import torch
 
 from xeno.errors import XenoError
 from xeno.events import Event, LogLine, Progress, StopTraining
-from xeno.training.adapters import trainable
+from xeno.training.adapters import dropping, trainable
+from xeno.training.eta import TimeLeft
+from xeno.training.gauges import Gauges
 from xeno.training.learner import Learner
 from xeno.training.measures import Measures, finite
 from xeno.training.plan import TrainingPlan
@@ -27,17 +27,19 @@ from xeno.training.scoring import Scorer
 from xeno.training.stability import Stability
 from xeno.training.stopping import Stopped
 
-_WARM_UP = 0.1
-_LAST_RATE = 0.1
-
 
 class Steps:
-    """Takes the steps of one run.
+    """Takes the steps of one stage of a run.
+
+    Args:
+        last_step: the step after which the stage ends.
+        place: steps of the stages before and after this one; progress is told for the whole run.
 
     Attributes:
         taken: how many there were.
-        seconds, pairs_done: what they took and saw.
+        seconds, pairs_done, tokens_done: what they took and saw.
         stability: judges them.
+        time_left: learns from them how long the rest takes.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Steps:
         memory: Memory,
         emit: Callable[[Event], None],
         last_step: int,
+        place: tuple[int, int],
     ) -> None:
         self._run_id = run_id
         self._plan = plan
@@ -61,18 +64,30 @@ class Steps:
         self._memory = memory
         self._emit = emit
         self._last = last_step
+        self._before, self._after = place
+        self._gauges = Gauges()
         self._changed = False  # whether a step of this process was seen to change the adapter
         self.stability = Stability(plan)
         self.taken = 0
         self.seconds = 0.0
         self.pairs_done = 0
+        self.tokens_done = 0
+        self.time_left = TimeLeft(recipe.steps)
 
     @property
     def pairs_per_second(self) -> float:
         return self.pairs_done / self.seconds if self.seconds else 0.0
 
-    def take(self, batch: Sequence[Row]) -> None:
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens_done / self.seconds if self.seconds else 0.0
+
+    def take(self, batch: Sequence[Row], interludes: dict[str, int]) -> None:
         """The step of `batch`; in private runs it may be empty.
+
+        Args:
+            interludes: what is still to come between the steps from this one on, for the time
+                that is left.
 
         Raises:
             Stopped: if it is interrupted, and then it was not taken; or if so many steps had to
@@ -83,7 +98,7 @@ class Steps:
         private = self._plan.private
         measures = self._memory.enough_for(lambda: self._gradients(batch), self._learner.discard)
         loss = measures.loss / max(1, measures.pairs)
-        rate = self._rate(self.taken) * self.stability.state.rate_factor
+        rate = self._recipe.schedule.rate(self.taken) * self.stability.state.rate_factor
         norm, trouble = math.nan, "" if private else self.stability.trouble(loss)
         before = None if self._changed else self._trained()
         if trouble:
@@ -95,10 +110,14 @@ class Steps:
         self._require_finite()
         if not trouble and before is not None and norm > 0 and rate > 0:
             self._require_change(before)
+        seconds = time.monotonic() - begun
         self.taken += 1
-        self.seconds += time.monotonic() - begun
+        self.seconds += seconds
+        self.time_left.step(seconds)
         self.pairs_done += len(batch)
-        self._report(measures, rate, norm)
+        self.tokens_done += sum(row.tokens for row in batch)
+        if self.taken % self._plan.progress_every == 0 or self.taken == self._last:
+            self._report(measures, rate, norm, interludes)
         if trouble:
             self._left_out(trouble)
         elif not private:
@@ -115,28 +134,17 @@ class Steps:
 
     def _gradients(self, batch: Sequence[Row]) -> Measures:
         """Add the gradients of `batch` to the learner's step."""
-        torch.manual_seed(_seed(self._plan.seed, self.taken))
         measures = Measures()
-        for part in self._memory.parts(batch):
-            losses, margins, means = self._scorer.losses(part)
-            self._learner.add(losses)
-            measures = measures.plus(losses.detach(), margins.detach(), means.detach())
+        objective = self._scorer.prepared(batch)
+        with dropping(self._model, self._plan.seed, self._before + self.taken):
+            for part in self._memory.parts(batch):
+                result = self._scorer.losses(part, objective)
+                self._learner.add(result.loss)
+                measures = measures.plus(part, result)
         return measures
 
-    def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
-        the last ones average the noise out."""
-        peak, steps = self._recipe.learning_rate, self._recipe.steps
-        if self._plan.private:
-            return peak * (1 - taken / steps)
-        warm_up = max(1, round(_WARM_UP * steps))
-        if taken < warm_up:
-            return peak * (taken + 1) / warm_up
-        way = (taken - warm_up) / max(1, steps - warm_up)
-        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
-
     def _left_out(self, trouble: str) -> None:
-        words = f"Step {self.taken} was left out: {trouble}."
+        words = f"Step {self._before + self.taken} was left out: {trouble}."
         self._emit(LogLine(level="warning", text=words))
         measure = self.stability.left_out()
         if measure == "lower_rate":
@@ -147,20 +155,26 @@ class Steps:
             self._emit(LogLine(level="warning", text=f"The run ends here: {skipped} left out."))
             raise Stopped(StopTraining(keep=True))
 
-    def _report(self, measures: Measures, rate: float, norm: float) -> None:
+    def _report(
+        self, measures: Measures, rate: float, norm: float, interludes: dict[str, int]
+    ) -> None:
+        machine = self._gauges.read()
         self._emit(
             Progress(
                 run_id=self._run_id,
-                step=self.taken,
-                steps=self._recipe.steps,
+                step=self._before + self.taken,
+                steps=self._before + self._recipe.steps + self._after,
                 loss=measures.mean(measures.loss),
                 reward_margin=measures.mean(measures.margin),
-                preference_accuracy=measures.mean(measures.accuracy),
+                preference_accuracy=measures.mean_accuracy(),
                 learning_rate=rate,
                 gradient_norm=finite(norm),
                 pairs_per_second=self.pairs_per_second,
-                memory_bytes=psutil.Process().memory_info().rss,
-                eta_seconds=self.seconds / self.taken * (self._last - self.taken),
+                tokens_per_second=self.tokens_per_second,
+                memory_bytes=machine.memory_bytes,
+                processor_share=machine.processor_share,
+                temperature=machine.temperature,
+                eta_seconds=self.time_left.seconds(self._last - self.taken, interludes),
             )
         )
 
@@ -186,12 +200,6 @@ class Steps:
         if not all(bool(each.isfinite().all()) for each in trainable(self._model)):
             raise XenoError(
                 "The adapter is no longer made of finite numbers.",
-                f"Step {self.taken + 1} destroyed it.",
+                f"Step {self._before + self.taken + 1} destroyed it.",
                 "Start a new run with a smaller learning rate.",
             )
-
-
-def _seed(seed: int, step: int) -> int:
-    """A seed of the step's own."""
-    digest = hashlib.sha256(f"{seed}\0step {step}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")

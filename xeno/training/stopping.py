@@ -42,14 +42,21 @@ class Stopping:
         self._deadline = None if time_limit is None else time.monotonic() + time_limit - spent
         self.timed_out = False
 
+    def wanted(self) -> bool:
+        """Whether the run is to end now."""
+        return self._stop() is not None or self._is_late()
+
     def obey(self) -> None:
         """Raise Stopped if the run is to end now."""
         order = self._stop()
         if order is not None:
             raise Stopped(order)
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._is_late():
             self.timed_out = True
             raise Stopped(StopTraining(keep=True))
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def pause(self, seconds: float) -> None:
         """Leave out `seconds` in which the run waited."""

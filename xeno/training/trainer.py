@@ -2,7 +2,8 @@
 
     pairs -> rows -> reference log-probabilities -> steps -> held-out pairs -> ledger -> version
 
-Runs in the trainer child. The run's row, its events and its outcome are kept in the profile.
+A run has one stage, or two on the same adapter (`xeno.training.stages`). Runs in the trainer
+child. The run's row, its events and its outcome are kept in the profile.
 What differential privacy covers is the version's adapter. The losses and accuracies that are
 shown and kept with the run are computed from the pairs as they are, and so is a user's decision
 to stop early: they stay on this machine.
@@ -11,14 +12,17 @@ to stop early: they stay on this machine.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import torch
 
 from xeno.errors import BudgetError, InvalidValueError, XenoError
@@ -27,31 +31,40 @@ from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
-from xeno.privacy.budget import LEAST_SHARE
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
+from xeno.training import timing
 from xeno.training.adapters import attach, extract
-from xeno.training.checkpoint import Checkpoint, Checkpoints, Origin, sweep
-from xeno.training.dataset import data_hash, split, training_pairs
+from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, LoopState, Origin, sweep
+from xeno.training.dataset import Unit, data_hash
+from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.guards import Guards, Readings
 from xeno.training.journal import Journal
 from xeno.training.keep_awake import kept_awake
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome, Work
-from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
+from xeno.training.memory import remember_libraries
+from xeno.training.methods import objective_for
+from xeno.training.modules import layers
+from xeno.training.optimizers import build
+from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
-from xeno.training.recipe import Recipe, resolve
 from xeno.training.recovery import is_memory, memory_full
-from xeno.training.resume import abandoned, differences, origin, processor, same_pairs
-from xeno.training.rows import LeftOut, Row, encode_pair
+from xeno.training.resume import abandoned, differences, origin, processor, same_data
+from xeno.training.samples import Samples
+from xeno.training.settings.evaluation import sample_prompts
+from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
 from xeno.training.stopping import Stopping
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
+from xeno.words import count
 
 if TYPE_CHECKING:
-    from xeno.store.pairs import Pair
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
     from xeno.store.profile import Profile
 
 Emit = Callable[[Event], None]
@@ -126,102 +139,91 @@ class _Training:
         torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        training, held_out = self._split(saved)
-        pairs = training + held_out
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
+        data = same_data(self.profile, plan, saved.origin) if saved else self._data()
         # A resumed run computes as it began, also where a probe would choose otherwise by now.
         dtype = str(saved.origin.environment["dtype"]) if saved else choose_dtype(base, plan.dtype)
-        made_of = environment(dtype)
-        self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), made_of)
+        units = [unit for stage in data for unit in stage.units]
+        self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
-        rows, out = _encoded(tokenizer, training, limit)
-        measured, out_measured = _encoded(tokenizer, held_out, limit)
-        left_out = out + out_measured
-        self._require(rows, left_out)
-        recipe = resolve(plan, len(rows), base.shapes)
-        sigma = self._noise(recipe, saved) if plan.private else 0.0
-        for note in (*base.notes, *_about(rows + measured, left_out)):
+        stages = [encode_stage(tokenizer, stage, base.shapes, limit) for stage in data]
+        sigmas = self._noise(stages, saved) if plan.private else [0.0] * len(stages)
+        for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
         # Order matters: base, adapter in training mode, hooks, optimizer.
         policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
-        policy.use_for(rows + measured)
+        policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
         if policy.rows_per_pair == 2:
             self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
-        adapted = attach(policy.model, recipe.adapter, plan.seed)
-        now = origin(
-            plan, recipe, base.base_hash, rows, measured, (training, held_out), made_of, sigma
+        adapted = attach(
+            policy.model,
+            stages[0].recipe.adapter,
+            plan.seed if plan.lora_seed is None else plan.lora_seed,
+            blocks=layers(base.shapes, plan),
+            dropout=plan.lora_dropout,
+            init=plan.lora_init,
         )
-        now, exact = self._resume(saved, now, recipe, str(policy.model.device.type))
-        self.renewed = not exact
-        streams = _streams(saved if exact else None)
-        learner: Learner = (
-            PrivateLearner(
-                adapted,
-                noise_multiplier=sigma,
-                max_grad_norm=plan.max_grad_norm,
-                expected_batch_size=recipe.batch_size,
-                stream=streams.noise,
-            )
-            if plan.private
-            else PlainLearner(adapted)
-        )
-        step = saved.state.step if saved else 0
+        now = origin(plan, base.base_hash, data, stages, environment(dtype), sigmas)
+        planned = [stage.recipe.steps for stage in stages]
+        now, exact = self._resume(saved, now, planned, str(policy.model.device.type))
+        steps = sum(planned)
         self.emit(
             RunStarted(
                 run_id=self.run.id,
-                pairs_training=len(rows),
-                pairs_heldout=len(measured),
-                pairs_left_out=len(left_out),
-                steps=recipe.steps,
+                pairs_training=sum(len(stage.rows) for stage in stages),
+                pairs_heldout=sum(len(stage.measured) for stage in stages),
+                pairs_left_out=sum(len(stage.left_out) for stage in stages),
+                steps=steps,
                 dtype=dtype,
                 threads=torch.get_num_threads(),
                 private=plan.private,
-                resumed_at=step,
+                resumed_at=saved.at if saved else 0,
             )
         )
-        limit_seconds = plan.time_limit_minutes and 60 * plan.time_limit_minutes
-        stopping = Stopping(self.stop, limit_seconds, saved.state.seconds if saved else 0.0)
-        guards = Guards(
-            self.run.id,
-            plan,
-            self.profile.paths.folder,
-            self.emit,
-            stopping.obey,
-            stopping.pause,
-            self.journal.flush,
-            self.readings,
-        )
-        loop = Loop(
-            self.run.id,
-            plan,
-            recipe,
-            Work(policy, learner, rows, measured, streams.sampling, recipe.steps - now.abandoned),
-            self.emit,
-            stopping,
-            guards,
-            lambda state, tensors: self._keep(Checkpoint(now, state, tensors)),
-            saved,
-        )
-        outcome = loop.run()
-        metrics = outcome.metrics | {
-            "pairs_training": len(rows),
-            "pairs_heldout": len(measured),
-            "left_out": len(left_out),
-            "prompt_shortened": sum(row.prompt_cut > 0 for row in rows + measured),
-            "trainable": recipe.trainable,
-            "seconds": time.monotonic() - begun,
+        samples = None
+        if sample_prompts(plan):
+            samples = Samples(plan, policy.model, tokenizer, base.context)
+        ready = time.monotonic() - begun
+        if plan.engine == "trl":
+            outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
+        else:
+            progress = _Attempt(now, saved, exact)
+            outcomes = self._steps(stages, progress, policy, adapted, limit, samples)
+        outcome = outcomes[-1]
+        taken = sum(each.steps for each in outcomes)
+        if taken == steps and saved is None:
+            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
+            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
+        metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
+        details = {
+            "pairs_left_out": [
+                {"pair": out.pair_id, "reason": out.reason}
+                for stage in stages
+                for out in stage.left_out
+            ],
+            "cuts": [cut for stage in stages for cut in stage.cuts()],
         }
-        details = {"pairs_left_out": [{"pair": o.pair_id, "reason": o.reason} for o in left_out]}
         order = outcome.stop or self.stop()  # it may have come after the last step
-        if order is not None and (not order.keep or outcome.steps == 0):
+        if order is not None and (not order.keep or taken == 0):
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
         tensors = extract(adapted)
-        manifest = self._accounted(base, tensors, recipe, now, outcome, rows, pairs, metrics)
+        # Every noisy step counts, also where the adapter of an earlier one is released, and so do
+        # those of an attempt that was resumed in other circumstances.
+        counted = list(now.abandoned)
+        for number, each in enumerate(outcomes):
+            counted[number] += each.steps
+        mechanisms = [
+            Mechanism(sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=noisy)
+            for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
+            if plan.private and noisy
+        ]
+        manifest = self._accounted(base, tensors, stages, mechanisms, outcome, units, metrics)
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
         with self.profile.db.transaction():  # the version and the end of its run, or neither
             version = Registry(self.profile).release(tensors, manifest)
@@ -237,80 +239,169 @@ class _Training:
             seconds=time.monotonic() - begun,
         )
 
-    def _split(self, saved: Checkpoint | None) -> tuple[list[Pair], list[Pair]]:
-        """The pairs to learn from and the held-out ones; those of before in a resumed run."""
-        if saved is not None:
-            return same_pairs(training_pairs(self.profile), saved.origin)
-        plan = self.plan
-        return split(self._pairs(), plan.heldout_share, plan.seed, private=plan.private)
+    def _data(self) -> list[StageData]:
+        """What each stage learns from; an error where that is too little."""
+        if reasons := self.plan.contradictions():
+            raise InvalidValueError(
+                "These settings do not go together.", " ".join(reasons), "Change one of them."
+            )
+        data = stage_data(self.profile, self.plan)
+        for stage in data:
+            if error := too_few(stage, self.plan.force):
+                raise error
+        return data
 
     def _resume(
-        self, saved: Checkpoint | None, now: Origin, recipe: Recipe, device: str
+        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int], device: str
     ) -> tuple[Origin, bool]:
         """What the run is from here on, and whether it goes on bit for bit; see
         `xeno.training.resume`."""
         told = self.runs.last_step(self.run.id)
-        before = now if saved is None else saved.origin
-        step = 0 if saved is None else saved.state.step
+        before, at = (now, 0) if saved is None else (saved.origin, saved.at)
         others = () if saved is None else differences(before, now, device)
-        lost = 0
+        lost: Sequence[int] = (0,) * len(planned)
         if self.plan.private and (others or (saved is None and told)):
-            lost = abandoned(step, told, recipe.steps - before.abandoned)
-        now = now.model_copy(update={"abandoned": before.abandoned + lost})
-        if step == 0 and now.abandoned >= recipe.steps:
+            lost = abandoned(planned, at, told)
+        total = tuple(was + more for was, more in zip(before.abandoned, lost, strict=True))
+        done = 0 if saved is None else len(saved.finished)
+        left = [steps - away for steps, away in zip(planned, total, strict=True)][done:]
+        if min(left) <= 0:
             raise XenoError(
                 "This run cannot be resumed.",
                 "Its noisy steps were all taken before, and no checkpoint has them.",
                 "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
             )
-        self.runs.rewind(self.run.id, step if saved else -1)
+        self.runs.rewind(self.run.id, at if saved else -1)
         if saved is not None:
-            self.emit(LogLine(text=f"The run goes on after step {step} of {recipe.steps}."))
+            self.emit(LogLine(text=f"The run goes on after step {at} of {sum(planned)}."))
         if others:
             words = f"It goes on in other circumstances ({', '.join(others)}), so its result is "
             words += "not bit for bit that of a run without an interruption."
             self.emit(LogLine(level="warning", text=words))
-        if lost:
-            words = f"{lost} noisy steps of before are not part of it, but count in its epsilon."
+        if any(lost):
+            words = f"{count(sum(lost), 'noisy step')} of before not part of it, but counted."
             self.emit(LogLine(level="warning", text=words))
-        return now, not others
+        self.renewed = bool(others)
+        return now.model_copy(update={"abandoned": total}), not others
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         self.checkpoints.save(checkpoint)
         if self.renewed:
-            self.checkpoints.forget_others(checkpoint.state.step)
+            self.checkpoints.forget_others(checkpoint.at)
             self.renewed = False
 
-    def _pairs(self) -> list[Pair]:
-        pairs = training_pairs(self.profile)
-        if not pairs or (len(pairs) < MINIMUM_PAIRS and not self.plan.force):
-            raise InvalidValueError(
-                "There are too few pairs to train on.",
-                f"There are {len(pairs)}, and {MINIMUM_PAIRS} are needed to learn a taste.",
-                "Correct more replies, import a file of preferences, or train with few pairs."
-                if pairs
-                else "Correct replies in the chat, or import a file of preferences.",
+    def _steps(
+        self,
+        stages: list[StageRows],
+        attempt: _Attempt,
+        policy: Policy,
+        adapted: PeftModel,
+        limit: int,
+        samples: Samples | None,
+    ) -> list[Outcome]:
+        """The steps of each stage, up to the one in which the run is stopped."""
+        saved, now = attempt.saved, attempt.origin
+        finished = list(saved.finished) if saved else []
+        dtype = str(policy.model.dtype).removeprefix("torch.")
+        outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
+        stopping, guards = self._watch(saved)
+        stopping.watch(policy.model)
+        for number in range(len(finished), len(stages)):
+            stage, resumed = stages[number], attempt.of_stage(number)
+            streams = _streams(resumed if attempt.exact else None)
+            learner = self._learner(adapted, stage, now.noise[number], streams.noise)
+            done = sum(each.recipe.steps for each in stages[:number])
+            work = Work(
+                policy,
+                learner,
+                objective_for(stage.name, stage.plan, stage.recipe.sft_weight, limit),
+                stage.rows,
+                stage.measured,
+                streams.sampling,
+                stage.recipe.steps - now.abandoned[number],
+                samples,
+                steps_before=done,
+                steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
-        return pairs
 
-    def _require(self, rows: list[Row], left_out: list[LeftOut]) -> None:
-        if not rows:
-            raise InvalidValueError(
-                "There is nothing to train on.",
-                f"All pairs had to be left out; the first because: {left_out[0].reason}",
-                "Collect shorter replies, or choose a base that can read longer texts.",
+            def keep(
+                state: LoopState,
+                tensors: Mapping[str, torch.Tensor],
+                done: int = done,
+                earlier: tuple[Finished, ...] = tuple(finished),
+            ) -> None:
+                self._keep(Checkpoint(now, done + state.step, earlier, state, tensors))
+
+            loop = Loop(
+                self.run.id,
+                stage.plan,
+                stage.recipe,
+                work,
+                self.emit,
+                stopping,
+                guards,
+                keep,
+                resumed,
             )
+            outcomes.append(loop.run())
+            learner.close()
+            if outcomes[-1].stop is not None:
+                break
+            finished.append(Finished(steps=outcomes[-1].steps, metrics=outcomes[-1].metrics))
+        return outcomes
 
-    def _noise(self, recipe: Recipe, saved: Checkpoint | None) -> float:
-        """The noise with which the run stays within its epsilon and the account in its budget;
-        in a resumed run the noise it began with."""
+    def _watch(self, saved: Checkpoint | None) -> tuple[Stopping, Guards]:
+        minutes = self.plan.time_limit_minutes
+        spent = saved.state.seconds if saved else 0.0
+        stopping = Stopping(self.stop, None if minutes is None else 60 * minutes, spent)
+        guards = Guards(
+            self.run.id,
+            self.plan,
+            self.profile.paths.folder,
+            self.emit,
+            stopping.obey,
+            stopping.pause,
+            self.journal.flush,
+            self.readings,
+        )
+        return stopping, guards
+
+    def _with_trl(
+        self,
+        stage: StageRows,
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Outcome:
+        from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
+
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
+
+    def _learner(
+        self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream
+    ) -> Learner:
+        if not self.plan.private:
+            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
+        return PrivateLearner(
+            adapted,
+            lambda: build(stage.plan, adapted),
+            noise_multiplier=sigma,
+            max_grad_norm=self.plan.max_grad_norm,
+            expected_batch_size=stage.recipe.batch_size,
+            stream=stream,
+        )
+
+    def _noise(self, stages: list[StageRows], saved: Checkpoint | None) -> list[float]:
+        """The noise of each stage with which the run stays within its epsilon and the account
+        in its budget; in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
-        rate, steps = recipe.sample_rate, recipe.steps
         budget, budget_delta = ledger.budget()
+        history = ledger.history()
+        runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
         if saved is not None:
-            sigma = saved.origin.noise_multiplier
-            after = _proved(rate, sigma, steps, budget_delta, ledger)
+            sigmas = list(saved.origin.noise)
+            after = _proved(runs, sigmas, budget_delta, history)
             if after > budget and self.run.id not in {e.run_id for e in ledger.entries()}:
                 raise BudgetError(
                     "The privacy budget does not allow this run to go on.",
@@ -318,13 +409,15 @@ class _Training:
                     f"{budget:g} would be spent.",
                     "Raise the budget, or give the run up.",
                 )
-            return sigma
-        sigma = calibrate(plan.epsilon, plan.delta, rate, steps)
-        if _proved(rate, sigma, steps, budget_delta, ledger) > budget:
-            sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
-        granted = _proved(rate, sigma, steps, plan.delta)
-        if granted >= LEAST_SHARE * plan.epsilon:
-            return sigma
+            return sigmas
+        sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
+        if _proved(runs, sigmas, budget_delta, history) > budget:
+            sigmas = noise_multipliers(
+                runs, budget, budget_delta, plan, calibrate, history, ledger.spent()
+            )
+        granted = _proved(runs, sigmas, plan.delta)
+        if granted >= plan.least_epsilon_share * plan.epsilon:
+            return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
             f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
@@ -336,45 +429,44 @@ class _Training:
         self,
         base: BaseModel,
         tensors: dict[str, torch.Tensor],
-        recipe: Recipe,
-        begun_with: Origin,
+        stages: list[StageRows],
+        mechanisms: list[Mechanism],
         outcome: Outcome,
-        rows: list[Row],
-        pairs: list[Pair],
+        units: Sequence[Unit],
         metrics: dict[str, float | None],
     ) -> Manifest:
         """The manifest of what may now be released: what it costs stands in the ledger."""
         plan = self.plan
-        address = content_address(tensors, recipe.adapter, base.base_hash)
+        adapter = stages[0].recipe.adapter
+        address = content_address(tensors, adapter, base.base_hash)
         epsilon: float | None = None
-        mechanism: dict[str, float | int | str] | None = None
+        mechanism: dict[str, Any] | None = None
         if plan.private:
-            # Every noisy step counts, also where an earlier adapter is released, and so do those
-            # of an attempt that was resumed in other circumstances.
-            taken = Mechanism(
-                sample_rate=recipe.sample_rate,
-                noise_multiplier=begun_with.noise_multiplier,
-                steps=outcome.steps + begun_with.abandoned,
-            )
-            entry = PrivacyLedger(self.profile).append(
-                self.run.id, "pair", taken, plan.delta, address
-            )
-            epsilon = entry.epsilon_alone
-            mechanism = taken.model_dump() | {
+            entries = [
+                PrivacyLedger(self.profile).append(self.run.id, "pair", each, plan.delta, address)
+                for each in mechanisms
+            ]
+            alone = entries[0].epsilon_alone
+            epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
+            mechanism = mechanisms[0].model_dump() | {
                 "max_grad_norm": plan.max_grad_norm,
-                "expected_batch_size": recipe.batch_size,
+                "expected_batch_size": stages[0].recipe.batch_size,
                 "accountant": "prv",
             }
+            if len(mechanisms) > 1:
+                mechanism["then"] = mechanisms[1].model_dump() | {
+                    "expected_batch_size": stages[1].recipe.batch_size
+                }
         return Manifest(
             address=address,
             base_hash=base.base_hash,
             base_name=base.name,
-            adapter=recipe.adapter,
+            adapter=adapter,
             run_id=self.run.id,
             plan=plan,
             seed=plan.seed,
-            data_hash=data_hash(pairs),
-            pair_ids=tuple(row.pair_id for row in rows),
+            data_hash=data_hash(units),
+            pair_ids=tuple(dict.fromkeys(row.pair_id for stage in stages for row in stage.rows)),
             metrics=metrics,
             private=plan.private,
             epsilon=epsilon,
@@ -387,8 +479,21 @@ class _Training:
 
 
 @dataclass(frozen=True)
+class _Attempt:
+    """What the run is made from, the checkpoint it goes on from, and whether bit for bit."""
+
+    origin: Origin
+    saved: Checkpoint | None
+    exact: bool
+
+    def of_stage(self, number: int) -> Checkpoint | None:
+        """The checkpoint, if it is of this stage."""
+        return self.saved if self.saved and len(self.saved.finished) == number else None
+
+
+@dataclass(frozen=True)
 class _Streams:
-    """Where a private run's batches and its noise come from."""
+    """Where a private stage's batches and its noise come from."""
 
     sampling: CipherStream
     noise: CipherStream
@@ -406,13 +511,36 @@ def _streams(saved: Checkpoint | None) -> _Streams:
 
 
 def _proved(
-    rate: float, sigma: float, steps: int, delta: float, ledger: PrivacyLedger | None = None
+    runs: Sequence[tuple[float, int]],
+    sigmas: Sequence[float],
+    delta: float,
+    history: Sequence[Mechanism] = (),
 ) -> float:
-    """The epsilon of a run, together with what `ledger` holds; 0 of one with infinite noise."""
-    if sigma == float("inf"):
+    """The epsilon of all stages, together with `history`; 0 of a run with infinite noise."""
+    if math.inf in sigmas:
         return 0.0
-    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-    return proved_epsilon([*(ledger.history() if ledger else ()), run], delta)
+    taken = [
+        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
+    ]
+    return proved_epsilon([*history, *taken], delta)
+
+
+def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, float | None]:
+    """Those of the last stage, with the counts of all; an earlier one's under its own name."""
+    metrics: dict[str, float | None] = dict(outcomes[-1].metrics)
+    for stage, outcome in zip(stages, outcomes[:-1], strict=False):
+        metrics |= {f"{stage.name}_{name}": value for name, value in outcome.metrics.items()}
+    rows = [row for stage in stages for row in stage.rows + stage.measured]
+    return metrics | {
+        "steps": sum(outcome.steps for outcome in outcomes),
+        "pairs_training": sum(len(stage.rows) for stage in stages),
+        "pairs_heldout": sum(len(stage.measured) for stage in stages),
+        "left_out": sum(len(stage.left_out) for stage in stages),
+        "prompt_shortened": sum(any(c.part == "prompt" for c in row.cuts) for row in rows),
+        "replies_shortened": sum(any(c.part != "prompt" for c in row.cuts) for row in rows),
+        "trainable": stages[0].recipe.trainable,
+    }
 
 
 def threads(plan: TrainingPlan) -> int:
@@ -444,17 +572,7 @@ def _known(distribution: str) -> bool:
     return True
 
 
-def _encoded(tokenizer: object, pairs: list[Pair], limit: int) -> tuple[list[Row], list[LeftOut]]:
-    results = [encode_pair(tokenizer, pair, limit) for pair in pairs]  # type: ignore[arg-type]
-    rows = [each for each in results if isinstance(each, Row)]
-    return rows, [each for each in results if isinstance(each, LeftOut)]
-
-
-def _about(rows: list[Row], left_out: list[LeftOut]) -> list[str]:
-    """What happened to pairs that were too long, in words without their text."""
-    said = []
-    if shortened := sum(row.prompt_cut > 0 for row in rows):
-        said.append(f"{shortened} prompts were too long and lost their beginning.")
-    if left_out:
-        said.append(f"{len(left_out)} pairs were left out. The first: {left_out[0].reason}")
-    return said
+def _tokens(stage: StageRows) -> tuple[float, int, int]:
+    """Tokens of a row on average, rows to train on and rows to measure on."""
+    tokens = statistics.fmean(row.tokens for row in stage.rows + stage.measured)
+    return tokens, len(stage.rows), len(stage.measured)
