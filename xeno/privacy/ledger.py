@@ -89,18 +89,18 @@ class PrivacyLedger:
         backup).
         """
         entries, rules = self.entries(), self.rules(unit)
-        releases = [each for each in entries if each.unit in (unit, None) and not each.budget]
-        if not releases:
-            return 0.0
-        if releases[-1].delta == rules.delta and rules.period == "life":
-            return releases[-1].epsilon_total
+        if rules.period == "life":
+            return self._total(entries, unit, rules.delta, spendings(entries, unit))
         return total(self._counted(entries, unit), rules.delta, rdp.epsilon)
 
     def lifetime(self, unit: Unit = "pair") -> float:
         """The epsilon of everything that was ever released under `unit`, over all periods and
-        resets, at the budget's delta; an upper bound by the light accountant."""
-        spent = spendings(self.entries(), unit, life=True)
-        return total(spent, self.rules(unit).delta, rdp.epsilon)
+        resets, at the budget's delta."""
+        entries, delta = self.entries(), self.rules(unit).delta
+        spent = spendings(entries, unit, life=True)
+        if any(each.kind == "reset" and each.unit == unit for each in entries):
+            return total(spent, delta, rdp.epsilon)
+        return self._total(entries, unit, delta, spent)
 
     def rules(self, unit: Unit = "pair") -> Budget:
         """The budget of `unit` with its period."""
@@ -191,14 +191,16 @@ class PrivacyLedger:
 
         Args:
             epsilon: of a pure operation (delta 0), which counts as the Gaussian that reveals at
-                least as much; ignored where the `mechanism` is known.
+                least as much; 0 reveals nothing; ignored where the `mechanism` is known.
         """
         with self._writing() as entries:
             rules, now = self.rules(unit), self._now(entries)
             kind: Kind = "declared" if mechanism is None else "operation"
             alone = epsilon if mechanism is None else rdp.epsilon([mechanism], rules.delta)
-            known = mechanism or dominating_gaussian(epsilon)
-            new = Spending(now, known, epsilon if mechanism is None else None)
+            known = mechanism or (dominating_gaussian(epsilon) if epsilon else None)
+            account = spendings(entries, unit)
+            if known is not None:
+                account.append(Spending(now, known, epsilon if mechanism is None else None))
             entry = LedgerEntry(
                 seq=0,
                 run_id="",
@@ -206,7 +208,7 @@ class PrivacyLedger:
                 mechanism=known,
                 delta=rules.delta,
                 epsilon_alone=alone,
-                epsilon_total=total([*spendings(entries, unit), new], rules.delta, rdp.epsilon),
+                epsilon_total=total(account, rules.delta, rdp.epsilon),
                 version="",
                 created=now,
                 previous_hash="",
@@ -258,6 +260,17 @@ class PrivacyLedger:
             return self._write(entries, self._act(entries, unit, "reset", note=reason.strip()))
 
     # Inside -------------------------------------------------------------------------------
+
+    @staticmethod
+    def _total(
+        entries: Sequence[LedgerEntry], unit: Unit, delta: float, spent: Sequence[Spending]
+    ) -> float:
+        """The epsilon of `spent`, the whole account of `unit`: as the last entry says it, or by
+        the light accountant."""
+        said = [each for each in entries if each.unit in (unit, None) and each.kind != "budget"]
+        if said and said[-1].delta == delta:
+            return said[-1].epsilon_total
+        return total(spent, delta, rdp.epsilon)
 
     def _read(self) -> list[LedgerEntry]:
         rows = self._profile.db.read("SELECT * FROM privacy_ledger ORDER BY seq")
