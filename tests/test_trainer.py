@@ -205,8 +205,6 @@ def test_sampled_batches_may_be_empty_and_are_noised_and_counted(
     profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_pairs(profile, 30)
-    monkeypatch.setattr("xeno.training.recipe.FULL_BATCH_PAIRS", 10)
-    monkeypatch.setattr("xeno.training.recipe.SAMPLED_BATCH", 5)
     sampled: list[int] = []
     draw = CipherStream.poisson_sample
 
@@ -216,7 +214,9 @@ def test_sampled_batches_may_be_empty_and_are_noised_and_counted(
         return drawn
 
     monkeypatch.setattr(CipherStream, "poisson_sample", some)
-    finished, events = run(profile, plan_for(base, private=True, epochs=1))
+    finished, events = run(
+        profile, plan_for(base, private=True, epochs=1, full_batch_below=10, sampled_batch=5)
+    )
     steps = progress(events)
     assert len(sampled) == len(steps) == 6
     assert sampled[0] == sampled[2] == sampled[4] == 0
@@ -315,7 +315,7 @@ def test_the_ledger_entry_stands_before_the_version(
 
     monkeypatch.setattr(Registry, "release", full)
     with pytest.raises(StorageFullError):
-        run(profile, plan_for(base, private=True, epochs=1))
+        run(profile, plan_for(base, private=True, epochs=1, full_batch_below=10, sampled_batch=5))
     assert len(PrivacyLedger(profile).entries()) == 1
     assert Registry(profile).all() == []
 

@@ -282,7 +282,8 @@ class _Demo:
     def _progress(self, event: Event) -> None:
         if isinstance(event, Progress) and event.step >= self._printed + event.steps / 5:
             self._printed = event.step
-            self._say(f"  step {event.step}/{event.steps}  loss {event.loss:.3f}")
+            loss = "unknown" if event.loss is None else f"{event.loss:.3f}"
+            self._say(f"  step {event.step}/{event.steps}  loss {loss}")
 
     def _show(self, asked: Sequence[str], before: Sequence[Reply], after: Sequence[Reply]) -> None:
         for question, old, new in list(zip(asked, before, after, strict=True))[:SHOWN]:

@@ -173,25 +173,34 @@ class RunStarted(Message):
 
 
 class Progress(Message):
-    """After an optimizer step. Loss, margin and accuracy are of the step's batch."""
+    """After an optimizer step. Loss, margin and accuracy are of the step's batch.
+
+    What is not a finite number, or has no value in an empty batch, is None: a gap in the curve.
+    Speeds are of the run so far. `processor_share` counts all cores as 1, `temperature` is of
+    the processor in degrees Celsius; both are None where they are not measured.
+    """
 
     type: Literal["progress"] = "progress"
     run_id: str
     step: int
     steps: int
-    loss: float
-    reward_margin: float
-    preference_accuracy: float
+    loss: float | None
+    reward_margin: float | None
+    preference_accuracy: float | None
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     pairs_per_second: float
+    tokens_per_second: float = 0.0
     memory_bytes: int
+    processor_share: float | None = None
+    temperature: float | None = None
     eta_seconds: float
 
 
 class Evaluated(Message):
     """The held-out pairs scored. Accuracy: share of pairs whose chosen reply has the higher
-    mean log-probability per token, ties one half. None where no pair is held out."""
+    mean log-probability per token, ties one half. Perplexity: of the tokens of the chosen
+    replies. None where no pair is held out, and for what is not a finite number."""
 
     type: Literal["evaluated"] = "evaluated"
     run_id: str
@@ -201,6 +210,24 @@ class Evaluated(Message):
     reward_margin: float | None
     shorter_baseline: float | None
     longer_baseline: float | None
+    perplexity: float | None = None
+
+
+class SampleReply(Message):
+    """A reply of the model in training. `complete`: it ended by itself, and was not cut off."""
+
+    prompt: str
+    reply: str
+    complete: bool
+
+
+class SampleReplies(Message):
+    """What the model answers to the plan's sample prompts after `step` steps; greedy."""
+
+    type: Literal["sample_replies"] = "sample_replies"
+    run_id: str
+    step: int
+    replies: tuple[SampleReply, ...]
 
 
 class RunFinished(Message):
@@ -298,6 +325,7 @@ Event = Annotated[
     | RunStarted
     | Progress
     | Evaluated
+    | SampleReplies
     | RunFinished
     | HostReady
     | ReplyDelta

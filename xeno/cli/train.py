@@ -1,4 +1,4 @@
-"""`xeno train`, `xeno runs` and `xeno base`: learn from the pairs, and what was learned when."""
+"""`xeno train` and `xeno base`: learn from the pairs, and the model that learns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from xeno.cli.commands import Commands
-from xeno.cli.output import Output, duration, when
+from xeno.cli.output import Output, duration, shown, size
 from xeno.cli.session import interactive, unlocked
 from xeno.errors import InvalidValueError, XenoError
-from xeno.events import Evaluated, Event, Failure, LogLine, Progress, RunFinished, RunStarted
+from xeno.events import (
+    Evaluated,
+    Event,
+    Failure,
+    LogLine,
+    Progress,
+    RunFinished,
+    RunStarted,
+    SampleReplies,
+)
 from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
-from xeno.store.runs import Run, Runs
+from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
@@ -29,6 +38,11 @@ from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
+ON_STOP: dict[str, Any] = {
+    "choices": ("keep", "discard"),
+    "help": "what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
+    "otherwise discard",
+}
 _WAYS_ON = (
     "Collect or import pairs, or see 'xeno train --help' (--force, --epsilon, --no-privacy) "
     "and 'xeno privacy budget'."
@@ -52,38 +66,38 @@ def add(commands: Commands) -> None:
         help=f"change a setting of the plan: {settings}",
     )
     parser.add_argument("--force", action="store_true", help="train although there are few pairs")
-    parser.add_argument(
-        "--on-stop",
-        choices=("keep", "discard"),
-        help="what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
-        "otherwise discard",
-    )
-    group = commands.group("runs", "list the training runs", show_runs)
-    group.add("list", "list the training runs", show_runs)
-    group.add("show", "show one run", show_run).add_argument("id")
+    parser.add_argument("--on-stop", **ON_STOP)
     base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
     base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
 
 
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        plan = _plan(arguments, profile)
-        base = inspect_base(Path(plan.base), profile.home)
-        for note in base.notes:
-            output.progress(note)
-        _refuse_second(profile)
-        ahead = forecast(profile, plan)
-        if ahead.blockers:
-            raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
-        output.progress(ahead.sentence)
-        for warning in ahead.warnings:
-            output.progress(f"Note: {warning}")
-        watcher = _Watcher(output, known=base.notes)
-        training = TrainingRun(profile, plan, watcher.event)
-        training.start()
-        finished = _waited(training, arguments.on_stop, output)
-        failure = training.failure
-        values = _result(profile, watcher, finished, failure)
+        return carry_out(profile, _plan(arguments, profile), arguments.on_stop, output)
+
+
+def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output: Output) -> int:
+    """Train `plan`, say how it goes and what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot start, or failed.
+    """
+    base = inspect_base(Path(plan.base), profile.home)
+    for note in base.notes:
+        output.progress(note)
+    _refuse_second(profile)
+    ahead = forecast(profile, plan)
+    if ahead.blockers:
+        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
+    output.progress(ahead.sentence)
+    for warning in ahead.warnings:
+        output.progress(f"Note: {warning}")
+    watcher = _Watcher(output, known=base.notes)
+    training = TrainingRun(profile, plan, watcher.event)
+    training.start()
+    finished = _waited(training, on_stop, output)
+    failure = training.failure
+    values = _result(profile, watcher, finished, failure)
     if finished.status == "failed" and failure is not None:
         raise XenoError(failure.what, failure.why, failure.todo)
     _say_result(values, output)
@@ -160,12 +174,17 @@ class _Watcher:
             case Progress():
                 self._progress(event)
             case Evaluated():
-                self.first, self.last = self.first or event, event
+                if event.step == 0:
+                    self.first = event
+                self.last = event
                 if event.preference_accuracy is not None:
                     self._output.progress(
                         f"Held-out preference accuracy after step {event.step}: "
-                        f"{event.preference_accuracy:.3f}"
+                        f"{event.preference_accuracy:.3f}, loss {shown(event.loss)}, "
+                        f"perplexity {shown(event.perplexity)}"
                     )
+            case SampleReplies():
+                say_samples(event, self._output)
             case LogLine():
                 self.log.append(event.text)
                 if event.text not in self._known:
@@ -180,11 +199,25 @@ class _Watcher:
         if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
             self._shown = share
             self._output.progress(
-                f"step {event.step}/{event.steps}  loss {event.loss:.4f}  "
-                f"margin {event.reward_margin:+.3f}  accuracy {event.preference_accuracy:.2f}  "
-                f"{event.pairs_per_second:.1f} pairs/s  "
-                f"{duration(event.eta_seconds)} left"
+                f"step {event.step}/{event.steps}  loss {_known(event.loss, '.4f')}  "
+                f"margin {_known(event.reward_margin, '+.3f')}  "
+                f"accuracy {_known(event.preference_accuracy, '.2f')}  "
+                f"{event.pairs_per_second:.1f} pairs/s  {event.tokens_per_second:.0f} tokens/s  "
+                f"{size(event.memory_bytes)}  {duration(event.eta_seconds)} left"
             )
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def say_samples(event: SampleReplies, output: Output) -> None:
+    """Sample replies as lines for people."""
+    written = f"after step {event.step}" if event.step else "before training"
+    for sample in event.replies:
+        words = " ".join(sample.reply.split()) or "(nothing)"
+        more = "" if sample.complete else " …"
+        output.progress(f"Sample {written}: {sample.prompt}  ->  {words}{more}")
 
 
 def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
@@ -270,9 +303,10 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         output.say(f"The run was {values['status']}; no version was made.")
         return
     if values["heldout_preference_accuracy"] is not None:
+        before = _known(values["heldout_preference_accuracy_before"], ".3f")
         output.say(
             f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
-            f"(before {values['heldout_preference_accuracy_before']:.3f}; picking the longer "
+            f"(before {before}; picking the longer "
             f"reply would score {values['longer_baseline']:.3f}, the shorter "
             f"{values['shorter_baseline']:.3f})."
         )
@@ -292,61 +326,6 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         f"Version {values['label']} ({values['version'][:12]}), {privacy}, "
         f"in {duration(values['seconds'])}. Use it: xeno deploy {values['label']}"
     )
-
-
-def show_runs(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = runs.all()
-    output.table(
-        ("run", "status", "created", "private", "version"),
-        [
-            (r.id[:8], r.status, when(r.created), r.plan.private, (r.version or "-")[:12])
-            for r in found
-        ],
-    )
-    output.result({"runs": [_run_values(each) for each in found]})
-    return 0
-
-
-def show_run(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = [each for each in runs.all(1_000_000) if each.id.startswith(arguments.id)]
-        if len(found) != 1:
-            raise InvalidValueError(
-                f"There is no single run {arguments.id!r}.",
-                f"{len(found)} ids begin with that.",
-                "See 'xeno runs' for the ids.",
-            )
-        events = runs.events(found[0].id)
-    values = _run_values(found[0])
-    for key, value in values.items():
-        output.say(f"{key}: {value}")
-    for event in events:
-        if isinstance(event, LogLine):
-            output.say(f"log: {event.text}")
-    output.result({**values, "events": [event.model_dump() for event in events]})
-    return 0
-
-
-def _run_values(each: Run) -> dict[str, Any]:
-    return {
-        "id": each.id,
-        "status": each.status,
-        "created": each.created,
-        "started": each.started,
-        "finished": each.finished,
-        "plan": each.plan.model_dump(),
-        "base_hash": each.base_hash,
-        "data_hash": each.data_hash,
-        "environment": dict(each.environment),
-        "metrics": dict(each.metrics),
-        "failure": None if each.failure is None else each.failure.model_dump(),
-        "version": each.version,
-    }
 
 
 def choose_base(arguments: Namespace, output: Output) -> int | None:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from xeno.training.plan import TrainingPlan
+
 if TYPE_CHECKING:
     from xeno.store.pairs import Pair
     from xeno.store.profile import Profile
@@ -21,14 +23,32 @@ def training_pairs(profile: Profile) -> list[Pair]:
     return sorted(pairs, key=lambda pair: pair.fingerprint)
 
 
+def split_for(plan: TrainingPlan, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """`split` as `plan` has it."""
+    return split(
+        pairs,
+        plan.heldout_share,
+        plan.seed if plan.heldout_seed is None else plan.heldout_seed,
+        private=plan.private,
+        least=plan.heldout_least,
+        most=plan.heldout_most,
+    )
+
+
 def split(
-    pairs: Sequence[Pair], share: float, seed: int, *, private: bool = False
+    pairs: Sequence[Pair],
+    share: float,
+    seed: int,
+    *,
+    private: bool = False,
+    least: int = 1,
+    most: int | None = None,
 ) -> tuple[list[Pair], list[Pair]]:
     """(training, held out) with whole groups held out, so that no conversation is in both.
 
     Groups are taken in an order given by `seed` until `share` of the pairs is reached; a group
-    that would overshoot is passed over. At least one pair is held out where `share` is above 0
-    and a group is small enough; none where all pairs are of one group.
+    that would overshoot is passed over. At least `least` pairs and at most `most` are held out
+    where `share` is above 0 and groups are small enough; none where all pairs are of one group.
 
     Under differential privacy (`private`) each group is drawn alone with probability `share`:
     whether a pair is trained on must not depend on which other pairs there are. Only where this
@@ -41,14 +61,18 @@ def split(
         drawn = {name for name in groups if _rank(seed, name) < share}
         held_out = drawn if len(drawn) < len(groups) else set()
     else:
-        held_out = _share_of(groups, share, seed)
+        held_out = _share_of(groups, share, seed, least, most)
     training = [pair for pair in pairs if pair.group_id not in held_out]
     return training, [pair for pair in pairs if pair.group_id in held_out]
 
 
-def _share_of(groups: dict[str, list[Pair]], share: float, seed: int) -> set[str]:
+def _share_of(
+    groups: dict[str, list[Pair]], share: float, seed: int, least: int, most: int | None
+) -> set[str]:
     total = sum(len(group) for group in groups.values())
-    wanted = max(1, round(share * total)) if share > 0 else 0
+    wanted = max(least, round(share * total)) if share > 0 else 0
+    if most is not None:
+        wanted = min(wanted, most)
     held_out: set[str] = set()
     count = 0
     for name in sorted(groups, key=lambda each: _rank(seed, each)):

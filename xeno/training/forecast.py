@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from xeno.models.base import inspect_base
 from xeno.privacy import rdp
-from xeno.privacy.budget import LEAST_SHARE, strength
+from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.rdp import Mechanism
-from xeno.training.dataset import split, training_pairs
+from xeno.training.dataset import split_for, training_pairs
 from xeno.training.plan import ADVISED_PAIRS, MINIMUM_PAIRS, TrainingPlan
 from xeno.training.recipe import Recipe, resolve
 
@@ -69,7 +69,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     """
     base = inspect_base(Path(plan.base), profile.home)
     pairs = training_pairs(profile)
-    training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
+    training, held_out = split_for(plan, pairs)
     recipe = resolve(plan, len(training), base.shapes)
     ledger = PrivacyLedger(profile)
     budget, budget_delta = ledger.budget()
@@ -78,7 +78,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     run: _Private | None = None
     if plan.private and training:
         run = _private(plan, recipe, ledger.history(), budget, budget_delta)
-        if run is None or run.epsilon < LEAST_SHARE * plan.epsilon:
+        if run is None or run.epsilon < plan.least_epsilon_share * plan.epsilon:
             left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
             blockers.append(
                 f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "

@@ -1,4 +1,4 @@
-"""What happens to the loss of a batch: plain AdamW, or the private mechanism.
+"""What happens to the loss of a batch: a plain step, or the private mechanism.
 
 Both take a step's batch in micro-batches (`add`), then `step`; the result does not depend on
 how the batch was cut. `discard` forgets an unfinished step.
@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from xeno.privacy.mechanism import PrivateOptimizer, per_row_gradients
 from xeno.training.adapters import trainable
+from xeno.training.optimizers import set_rate
 
 if TYPE_CHECKING:
     from xeno.privacy.noise import CipherStream
-
-_LARGEST_NORM = 1.0
-_MOMENTUM = 0.9
 
 
 class Learner(Protocol):
@@ -38,14 +37,21 @@ class Learner(Protocol):
 
 
 class PlainLearner:
-    """AdamW on the mean of the batch, its gradient's norm held at 1.
+    """Steps on the mean of the batch, its gradient's norm held at a limit.
 
     A step whose gradient is not finite is left out; its norm says so.
+
+    Args:
+        optimizer: over the trainable parameters of `model`.
+        norm_limit: the norm to which a longer gradient is shortened; 0 is no limit.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, norm_limit: float
+    ) -> None:
         self._parameters = trainable(model)
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=0.0)
+        self._optimizer = optimizer
+        self._norm_limit = norm_limit or math.inf
 
     def add(self, losses: torch.Tensor) -> None:
         torch.autograd.backward(losses.sum())
@@ -54,10 +60,9 @@ class PlainLearner:
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(pairs)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, _LARGEST_NORM))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._norm_limit))
         if math.isfinite(norm):
-            for group in self._optimizer.param_groups:
-                group["lr"] = learning_rate
+            set_rate(self._optimizer, learning_rate)
             self._optimizer.step()
         self.discard()
         return norm
@@ -67,16 +72,18 @@ class PlainLearner:
 
 
 class PrivateLearner:
-    """SGD with momentum on the clipped and noised sum over pairs.
+    """Steps on the clipped and noised sum over pairs.
 
-    Adam would divide by a second moment that is mostly noise, and so blow up the directions
-    that carry nothing; plain SGD keeps signal and noise in proportion. Momentum, like all that
-    happens after the noise was added, costs no privacy.
+    What the optimizer does, like all that happens after the noise was added, costs no privacy.
+
+    Args:
+        make_optimizer: called once the hooks are attached.
     """
 
     def __init__(
         self,
         model: torch.nn.Module,
+        make_optimizer: Callable[[], torch.optim.Optimizer],
         *,
         noise_multiplier: float,
         max_grad_norm: float,
@@ -85,9 +92,8 @@ class PrivateLearner:
     ) -> None:
         # Attached to adapters that are in training mode, before the optimizer sees them.
         self._hooks = per_row_gradients(model)
-        sgd = torch.optim.SGD(trainable(model), lr=1.0, momentum=_MOMENTUM)
         self.optimizer = PrivateOptimizer(
-            sgd,
+            make_optimizer(),
             noise_multiplier=noise_multiplier,
             max_grad_norm=max_grad_norm,
             expected_batch_size=expected_batch_size,
@@ -103,8 +109,7 @@ class PrivateLearner:
         self._norms += self.optimizer.accumulate(len(losses)).tolist()
 
     def step(self, pairs: int, learning_rate: float) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_rate(self.optimizer, learning_rate)
         self.optimizer.noisy_step()
         norm = statistics.median(self._norms) if self._norms else 0.0
         self._norms.clear()

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import mul
 
 import psutil
 import torch
 
 from xeno.errors import XenoError
-from xeno.events import Evaluated, Event, LogLine, Progress, StopTraining
+from xeno.events import Evaluated, Event, LogLine, Progress, SampleReplies, StopTraining
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import trainable
+from xeno.training.batches import passes
+from xeno.training.eta import TimeLeft
+from xeno.training.gauges import Gauges
 from xeno.training.learner import Learner
 from xeno.training.loss import dpo_loss, mean_logps, preferred
+from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
 from xeno.training.rows import Row
+from xeno.training.samples import Samples
 
-_EVALUATIONS = 4
-_TOKENS_AT_ONCE = 16384
-_WARM_UP = 0.1
-_LAST_RATE = 0.1
 _PATIENCE = 2.0
 """Seconds that measuring a kept version may take after a stop."""
 
@@ -43,23 +44,41 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Measures:
-    """Sums over pairs; the means are over `pairs`."""
+    """Sums over pairs; the means are over `pairs`. `logps` is of all `tokens` of chosen
+    replies."""
 
     loss: float = 0.0
     margin: float = 0.0
     accuracy: float = 0.0
     pairs: int = 0
+    logps: float = 0.0
+    tokens: int = 0
 
-    def plus(self, loss: torch.Tensor, margin: torch.Tensor, means: torch.Tensor) -> _Measures:
+    def plus(
+        self, rows: Sequence[Row], loss: torch.Tensor, margin: torch.Tensor, means: torch.Tensor
+    ) -> _Measures:
+        chosen = [len(row.chosen) for row in rows]
         return _Measures(
             self.loss + float(loss.sum()),
             self.margin + float(margin.sum()),
             self.accuracy + float(preferred(means[:, 0], means[:, 1]).sum()),
             self.pairs + len(loss),
+            self.logps + sum(map(mul, means[:, 0].tolist(), chosen)),
+            self.tokens + sum(chosen),
         )
 
-    def mean(self, total: float) -> float:
-        return total / self.pairs if self.pairs else 0.0
+    def mean(self, total: float) -> float | None:
+        """`total` per pair; None of no pairs, and where it is not a finite number."""
+        return _finite(total / self.pairs) if self.pairs else None
+
+    def perplexity(self) -> float | None:
+        """Of the chosen replies, per token."""
+        if not self.tokens:
+            return None
+        try:
+            return _finite(math.exp(-self.logps / self.tokens))
+        except OverflowError:
+            return None
 
 
 class _Stopped(Exception):  # noqa: N818 - an order, not an error
@@ -69,7 +88,11 @@ class _Stopped(Exception):  # noqa: N818 - an order, not an error
 
 
 class Loop:
-    """Trains `learner`'s adapter on `rows` and measures it on `held_out`."""
+    """Trains `learner`'s adapter on `rows` and measures it on `held_out`.
+
+    Args:
+        samples: writes the sample replies; None where none are wanted.
+    """
 
     def __init__(
         self,
@@ -82,6 +105,7 @@ class Loop:
         held_out: Sequence[Row],
         emit: Callable[[Event], None],
         stop: Callable[[], StopTraining | None],
+        samples: Samples | None = None,
     ) -> None:
         self._run_id = run_id
         self._plan = plan
@@ -92,9 +116,16 @@ class Loop:
         self._held_out = held_out
         self._emit = emit
         self._stop = stop
+        self._samples = samples
+        self._limits = Limits(plan.micro_batch_size)
         self._reference: dict[str, torch.Tensor] = {}
         self._seconds = 0.0
         self._pairs_done = 0
+        self._tokens_done = 0
+        self._gauges = Gauges()
+        self._time_left = TimeLeft(recipe.steps)
+        self._evaluate_every = max(1, math.ceil(recipe.steps / plan.evaluations))
+        self._sample_every = plan.sample_every or self._evaluate_every
 
     def run(self) -> Outcome:
         """Take the steps, or as many as there is time for before a stop."""
@@ -108,15 +139,19 @@ class Loop:
             shorter_baseline=None,
             longer_baseline=None,
         )
-        every = max(1, math.ceil(self._recipe.steps / _EVALUATIONS))
         try:
             self._refer()
-            before = after = self._evaluate(0)
+            if self._plan.evaluate_first:
+                before = after = self._evaluate(0)
+            self._write_samples(0)
             for batch in self._batches():
                 self._step(taken, batch)
                 taken += 1
-                if taken % every == 0 or taken == self._recipe.steps:
+                last = taken == self._recipe.steps
+                if taken % self._evaluate_every == 0 or last:
                     after = self._evaluate(taken)
+                if taken % self._sample_every == 0 or last:
+                    self._write_samples(taken)
         except _Stopped as stopped:
             order = stopped.order
             self._learner.discard()
@@ -128,9 +163,11 @@ class Loop:
             "heldout_preference_accuracy": after.preference_accuracy,
             "heldout_loss": after.loss,
             "heldout_reward_margin": after.reward_margin,
-            "shorter_baseline": before.shorter_baseline,
-            "longer_baseline": before.longer_baseline,
+            "heldout_perplexity": after.perplexity,
+            "shorter_baseline": after.shorter_baseline,
+            "longer_baseline": after.longer_baseline,
             "pairs_per_second": self._pairs_per_second(),
+            "tokens_per_second": self._tokens_done / self._seconds if self._seconds else 0.0,
             "peak_memory_bytes": peak_memory(),
         }
         return Outcome(taken, order, metrics, str(self._policy.model.dtype).removeprefix("torch."))
@@ -146,14 +183,12 @@ class Loop:
             for _ in range(recipe.steps):
                 yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
             return
-        order = random.Random(self._plan.seed)
-        size, left = int(recipe.batch_size), recipe.steps
-        while left > 0:
-            order.shuffle(rows)
-            for start in range(0, len(rows), size):
-                if left > 0:
-                    yield rows[start : start + size]
-                left -= 1
+        yield from passes(rows, self._plan, int(recipe.batch_size), recipe.steps, self._ease)
+
+    def _ease(self, row: Row) -> float:
+        """By how much the base prefers the chosen reply, per token."""
+        chosen, rejected = self._reference[row.pair_id].tolist()
+        return float(chosen / max(1, len(row.chosen)) - rejected / max(1, len(row.rejected)))
 
     def _step(self, taken: int, batch: Sequence[Row]) -> None:
         begun = time.monotonic()
@@ -161,33 +196,55 @@ class Loop:
         for part in self._parts(batch):
             losses, margins, means = self._losses(part)
             self._learner.add(losses)
-            measures = measures.plus(losses.detach(), margins.detach(), means.detach())
+            measures = measures.plus(part, losses.detach(), margins.detach(), means.detach())
         before = self._snapshot() if taken == 0 else None
-        rate = self._rate(taken)
+        rate = self._recipe.schedule.rate(taken)
         norm = self._learner.step(len(batch), rate)
         if not self._plan.private and not math.isfinite(norm):
             words = f"Step {taken + 1} was left out: its gradient was not a finite number."
             self._emit(LogLine(level="warning", text=words))
         elif before is not None and batch and norm > 0:
             self._require_change(before)
-        self._seconds += time.monotonic() - begun
+        seconds = time.monotonic() - begun
+        self._seconds += seconds
+        self._time_left.step(seconds)
         self._pairs_done += len(batch)
-        left = self._recipe.steps - taken - 1
+        self._tokens_done += sum(row.tokens for row in batch)
+        if (taken + 1) % self._plan.progress_every == 0 or taken + 1 == self._recipe.steps:
+            self._report(taken + 1, measures, rate, norm)
+
+    def _report(self, step: int, measures: _Measures, rate: float, norm: float) -> None:
+        machine = self._gauges.read()
         self._emit(
             Progress(
                 run_id=self._run_id,
-                step=taken + 1,
+                step=step,
                 steps=self._recipe.steps,
-                loss=_finite(measures.mean(measures.loss)),
-                reward_margin=_finite(measures.mean(measures.margin)),
+                loss=measures.mean(measures.loss),
+                reward_margin=measures.mean(measures.margin),
                 preference_accuracy=measures.mean(measures.accuracy),
                 learning_rate=rate,
                 gradient_norm=_finite(norm),
                 pairs_per_second=self._pairs_per_second(),
-                memory_bytes=psutil.Process().memory_info().rss,
-                eta_seconds=self._seconds / (taken + 1) * left,
+                tokens_per_second=self._tokens_done / self._seconds if self._seconds else 0.0,
+                memory_bytes=machine.memory_bytes,
+                processor_share=machine.processor_share,
+                temperature=machine.temperature,
+                eta_seconds=self._time_left.seconds(
+                    self._recipe.steps - step, self._interludes_after(step)
+                ),
             )
         )
+
+    def _interludes_after(self, step: int) -> dict[str, int]:
+        """How often the held-out pairs and the samples are still to come after `step` steps;
+        after the step itself, and at the end in any case."""
+        steps = self._recipe.steps
+
+        def times(every: int) -> int:
+            return -(-steps // every) - max(0, step - 1) // every
+
+        return {"evaluation": times(self._evaluate_every), "samples": times(self._sample_every)}
 
     def _losses(self, part: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(losses, margins) [pairs] and log-probabilities per token [pairs, 2] of `part`."""
@@ -199,31 +256,14 @@ class Loop:
         )
         return result.loss, result.margin, mean_logps(logps, batch)
 
-    def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
-        the last ones average the noise out."""
-        peak, steps = self._recipe.learning_rate, self._recipe.steps
-        if self._plan.private:
-            return peak * (1 - taken / steps)
-        warm_up = max(1, round(_WARM_UP * steps))
-        if taken < warm_up:
-            return peak * (taken + 1) / warm_up
-        way = (taken - warm_up) / max(1, steps - warm_up)
-        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
-
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Micro-batches of rows of like length; stops are obeyed between them."""
-        part: list[Row] = []
-        for row in sorted(rows, key=lambda each: each.tokens):
-            full = len(part) == self._plan.micro_batch_size
-            if part and (full or row.tokens * (len(part) + 1) > _TOKENS_AT_ONCE):
-                self._obey()
-                yield part
-                part = []
-            part.append(row)
-        self._obey()
-        if part:
+        """The micro-batches of `rows`; stops are obeyed before each and once where none is."""
+        parts = micro_batches(rows, self._limits)
+        for part in parts:
+            self._obey()
             yield part
+        if not parts:
+            self._obey()
 
     def _obey(self) -> None:
         order = self._stop()
@@ -256,22 +296,37 @@ class Loop:
     @torch.no_grad()
     def _evaluate(self, step: int) -> Evaluated:
         """Score the held-out pairs and say so."""
+        begun = time.monotonic()
         measures, shorter = _Measures(), 0.0
-        for part in self._parts(self._held_out):
-            measures = measures.plus(*self._losses(part))
+        whole = step in {0, self._recipe.steps} or self._plan.evaluation_pairs is None
+        held_out = self._held_out if whole else self._held_out[: self._plan.evaluation_pairs]
+        for part in self._parts(held_out):
+            measures = measures.plus(part, *self._losses(part))
             shorter += sum(_shorter(row) for row in part)
-        known = measures.pairs > 0
+        baseline = measures.mean(shorter)
         event = Evaluated(
             run_id=self._run_id,
             step=step,
-            preference_accuracy=measures.mean(measures.accuracy) if known else None,
-            loss=_finite(measures.mean(measures.loss)) if known else None,
-            reward_margin=_finite(measures.mean(measures.margin)) if known else None,
-            shorter_baseline=shorter / measures.pairs if known else None,
-            longer_baseline=1 - shorter / measures.pairs if known else None,
+            preference_accuracy=measures.mean(measures.accuracy),
+            loss=measures.mean(measures.loss),
+            reward_margin=measures.mean(measures.margin),
+            shorter_baseline=baseline,
+            longer_baseline=None if baseline is None else 1 - baseline,
+            perplexity=measures.perplexity(),
         )
         self._emit(event)
+        self._time_left.interlude("evaluation", time.monotonic() - begun)
         return event
+
+    def _write_samples(self, step: int) -> None:
+        """Let the model answer the plan's prompts, and say what it answered."""
+        if self._samples is None:
+            return
+        begun = time.monotonic()
+        replies = self._samples.write(lambda: self._stop() is not None)
+        self._obey()
+        self._emit(SampleReplies(run_id=self._run_id, step=step, replies=replies))
+        self._time_left.interlude("samples", time.monotonic() - begun)
 
     def _evaluate_in_time(self, step: int, last: Evaluated) -> Evaluated:
         """Measure a stopped run's adapter where that is quick; it is unknown otherwise."""
@@ -286,8 +341,8 @@ class Loop:
 
 def _unmeasured(event: Evaluated, step: int) -> Evaluated:
     """`event` for a later step at which nothing was measured."""
-    unknown = {"step": step, "preference_accuracy": None, "loss": None, "reward_margin": None}
-    return event.model_copy(update=unknown)
+    measured = ("preference_accuracy", "loss", "reward_margin", "perplexity")
+    return event.model_copy(update={"step": step, **dict.fromkeys(measured)})
 
 
 def peak_memory() -> int:
@@ -305,6 +360,6 @@ def _shorter(row: Row) -> float:
     return (1 + (len(row.rejected) > len(row.chosen)) - (len(row.rejected) < len(row.chosen))) / 2
 
 
-def _finite(value: float) -> float:
+def _finite(value: float) -> float | None:
     """Events are JSON, which has no infinity."""
-    return value if math.isfinite(value) else 0.0
+    return value if math.isfinite(value) else None

@@ -13,7 +13,9 @@ from pydantic import ConfigDict, model_validator
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
+from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import ObjectiveSettings
+from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.schedule import ScheduleSettings
 
@@ -24,16 +26,22 @@ SECTIONS = {
     "Differential privacy": PrivacySettings,
     "Objective": ObjectiveSettings,
     "Steps": ScheduleSettings,
+    "Optimizer": OptimizerSettings,
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
+    "Evaluation and samples": EvaluationSettings,
 }
 """The families of settings, in the order in which they are shown."""
+
+_BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    EvaluationSettings,
     DataSettings,
     AdapterSettings,
+    OptimizerSettings,
     ScheduleSettings,
     ObjectiveSettings,
     PrivacySettings,
@@ -48,3 +56,20 @@ class TrainingPlan(
         if self.micro_batch_size > self.batch_size:
             object.__setattr__(self, "micro_batch_size", self.batch_size)
         return self
+
+    def contradictions(self) -> tuple[str, ...]:
+        """Which settings do not go together, each as a sentence; a run of them is refused."""
+        found = []
+        if self.private:
+            for name in _BETWEEN_PAIRS:
+                if getattr(self, name) is not None:
+                    title = type(self).model_fields[name].title
+                    found.append(
+                        f"{title!r} compares pairs with each other, which differential privacy "
+                        "does not allow."
+                    )
+        if not (self.use_corrections or self.use_choices or self.use_imports):
+            found.append("No kind of pair is used.")
+        if self.nesterov and (self.momentum == 0 or self.dampening > 0):
+            found.append("Nesterov momentum needs momentum, and no dampening.")
+        return tuple(found)

@@ -26,19 +26,22 @@ from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
-from xeno.privacy.budget import LEAST_SHARE
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
 from xeno.training.adapters import attach, extract
-from xeno.training.dataset import data_hash, split, training_pairs
+from xeno.training.dataset import data_hash, split_for, training_pairs
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
+from xeno.training.optimizers import build
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.rows import LeftOut, Row, encode_pair
+from xeno.training.samples import Samples
+from xeno.training.selection import select
+from xeno.training.settings.evaluation import sample_prompts
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
 
@@ -112,7 +115,7 @@ class _Training:
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
         pairs = self._pairs()
-        training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
+        training, held_out = split_for(plan, pairs)
         dtype = choose_dtype(base, plan.dtype)
         self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), environment(dtype))
         tokenizer = load_tokenizer(base)
@@ -135,13 +138,14 @@ class _Training:
         learner: Learner = (
             PrivateLearner(
                 adapted,
+                lambda: build(plan, adapted),
                 noise_multiplier=sigma,
                 max_grad_norm=plan.max_grad_norm,
                 expected_batch_size=recipe.batch_size,
                 stream=CipherStream(),
             )
             if plan.private
-            else PlainLearner(adapted)
+            else PlainLearner(adapted, build(plan, adapted), plan.gradient_norm_limit)
         )
         self.emit(
             RunStarted(
@@ -155,9 +159,13 @@ class _Training:
                 private=plan.private,
             )
         )
+        samples = None
+        if sample_prompts(plan):
+            samples = Samples(plan, policy.model, tokenizer, base.context)
         loop = Loop(
-            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop
-        )
+            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop,
+            samples,
+        )  # fmt: skip
         outcome = loop.run()
         metrics = outcome.metrics | {
             "pairs_training": len(rows),
@@ -193,7 +201,11 @@ class _Training:
         )
 
     def _pairs(self) -> list[Pair]:
-        pairs = training_pairs(self.profile)
+        if reasons := self.plan.contradictions():
+            raise InvalidValueError(
+                "These settings do not go together.", " ".join(reasons), "Change one of them."
+            )
+        pairs = select(training_pairs(self.profile), self.plan).pairs
         if not pairs or (len(pairs) < MINIMUM_PAIRS and not self.plan.force):
             raise InvalidValueError(
                 "There are too few pairs to train on.",
@@ -218,11 +230,11 @@ class _Training:
         ledger.verify()
         rate, steps = recipe.sample_rate, recipe.steps
         budget, budget_delta = ledger.budget()
-        sigma = calibrate(plan.epsilon, plan.delta, rate, steps)
+        sigma = max(calibrate(plan.epsilon, plan.delta, rate, steps), plan.least_noise)
         if _proved(rate, sigma, steps, budget_delta, ledger) > budget:
             sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
         granted = _proved(rate, sigma, steps, plan.delta)
-        if granted >= LEAST_SHARE * plan.epsilon:
+        if granted >= plan.least_epsilon_share * plan.epsilon:
             return sigma
         raise BudgetError(
             "The privacy budget does not allow this run.",

@@ -1,0 +1,44 @@
+"""How a step's batch is cut into micro-batches, the parts that are in memory at once.
+
+The gradients of the parts are added, so the result of a step does not depend on the cut, beyond
+rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xeno.training.rows import Row
+
+TOKENS_AT_ONCE = 16384
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one micro-batch may hold: `rows` pairs, and `tokens` with their padding.
+
+    A single row may have more tokens: a pair is never cut.
+    """
+
+    rows: int
+    tokens: int = TOKENS_AT_ONCE
+
+    def halved(self) -> Limits | None:
+        """Half of this, to go on after memory ran out; None where that would change nothing."""
+        if self.rows == 1:
+            return None
+        return Limits(max(1, self.rows // 2), max(1, self.tokens // 2))
+
+
+def micro_batches(rows: Sequence[Row], limits: Limits) -> list[list[Row]]:
+    """`rows` in parts of like length, shortest first; none is empty."""
+    parts: list[list[Row]] = []
+    for row in sorted(rows, key=lambda each: each.tokens):
+        part = parts[-1] if parts else []
+        # The row is the longest so far, so all others are padded to its length.
+        if part and len(part) < limits.rows and row.tokens * (len(part) + 1) <= limits.tokens:
+            part.append(row)
+        else:
+            parts.append([row])
+    return parts
