@@ -11,7 +11,6 @@ from test_rows import ARCHITECTURES, prepared, random_rows, relative
 from tiny_models import make_tokenizer
 
 from xeno.training.adapters import trainable
-from xeno.training.loss import dpo_loss
 from xeno.training.rows import Row
 
 BETA = 0.2
@@ -36,7 +35,7 @@ def test_losses_and_gradients_equal_those_of_trl(name: str, tokenizer: Any, tmp_
 
     batch = policy.collate(rows)
     assert batch.rows_per_pair == 1
-    ours = dpo_loss(policy.logps(batch), reference, batch, beta=BETA, sft_weight=0.0).loss.mean()
+    ours = Dpo("sigmoid", BETA)(policy.logps(batch), reference, batch).loss.mean()
     found = torch.autograd.grad(ours, trainable(adapted))
 
     trainer = _trl(adapted, tokenizer, tmp_path)

@@ -14,7 +14,7 @@ from xeno.errors import BaseModelError
 from xeno.privacy.mechanism import PrivateOptimizer, per_row_gradients
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import attach, lora_layers, trainable
-from xeno.training.loss import dpo_loss
+from xeno.training.objectives import Dpo
 from xeno.training.policy import Policy
 from xeno.training.rows import Row
 from xeno.versions.adapter import AdapterConfig
@@ -23,7 +23,7 @@ from xeno.versions.adapter import AdapterConfig
 def _losses(policy: Policy, rows: list[Row]) -> torch.Tensor:
     batch = policy.collate(rows)
     reference = torch.zeros(2 * len(rows)) - 3.0
-    return dpo_loss(policy.logps(batch), reference, batch, beta=0.3, sft_weight=0.5).loss
+    return Dpo("sigmoid", 0.3, sft_weight=0.5)(policy.logps(batch), reference, batch).loss
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook")

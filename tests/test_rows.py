@@ -15,9 +15,11 @@ from xeno.models.base import inspect_base
 from xeno.models.chat import encode_prompt, load_tokenizer
 from xeno.store.pairs import Pair, new_pair
 from xeno.training.adapters import attach, trainable
-from xeno.training.loss import branch_logps, dpo_loss
+from xeno.training.encoding import Fit, LeftOut, encode_pair
+from xeno.training.loss import branch_logps
+from xeno.training.objectives import Dpo
 from xeno.training.policy import Policy
-from xeno.training.rows import LeftOut, Row, collate, encode_pair
+from xeno.training.rows import Cut, Row, collate
 from xeno.versions.adapter import AdapterConfig
 
 SIZES: dict[str, Any] = {
@@ -137,7 +139,7 @@ def test_a_row_gives_the_losses_and_gradients_of_two_separate_sequences(name: st
     reference = torch.linspace(-9, -4, 12)
 
     def gradients(logps: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        losses = dpo_loss(logps, reference, batch, beta=0.3, sft_weight=0.5).loss
+        losses = Dpo("sigmoid", 0.3, sft_weight=0.5)(logps, reference, batch).loss
         return losses, list(torch.autograd.grad(losses.sum(), trainable(policy.model)))
 
     losses, found = gradients(policy.logps(batch))
@@ -192,31 +194,31 @@ def test_a_reply_ends_as_the_template_ends_a_turn_and_follows_the_prompt_of_the_
     tokenizer: Any,
 ) -> None:
     pair = _pair("Tea?", "Yes.", "Certainly not.")
-    row = encode_pair(tokenizer, pair, 512)
+    row = encode_pair(tokenizer, pair, Fit(512))
     assert isinstance(row, Row)
     assert list(row.prompt) == encode_prompt(tokenizer, pair.prompt)
     assert tokenizer.decode(row.chosen) == "Yes.<|end|>"
     assert tokenizer.decode(row.rejected) == "Certainly not.<|end|>"
-    assert row.prompt_cut == 0
+    assert row.cuts == ()
 
 
 def test_a_long_prompt_loses_its_beginning_but_not_the_first_token_and_replies_stay_whole(
     tokenizer: Any,
 ) -> None:
     pair = _pair("word " * 100 + "end", "short", "a longer reply")
-    whole = encode_pair(tokenizer, pair, 4096)
-    row = encode_pair(tokenizer, pair, 100)
+    whole = encode_pair(tokenizer, pair, Fit(4096))
+    row = encode_pair(tokenizer, pair, Fit(100))
     assert isinstance(row, Row)
     assert isinstance(whole, Row)
     assert len(row.prompt) + len(row.rejected) == 100
     assert row.prompt[0] == tokenizer.bos_token_id
     assert row.prompt[1:] == whole.prompt[-len(row.prompt) + 1 :]
-    assert row.prompt_cut == len(whole.prompt) - len(row.prompt)
+    assert row.cuts == (Cut("prompt", "left", len(whole.prompt) - len(row.prompt)),)
     assert (row.chosen, row.rejected) == (whole.chosen, whole.rejected)
 
 
 def test_a_reply_that_does_not_fit_leaves_the_pair_out_and_says_why(tokenizer: Any) -> None:
-    out = encode_pair(tokenizer, _pair("Tea?", "no", "x" * 200), 128)
+    out = encode_pair(tokenizer, _pair("Tea?", "no", "x" * 200), Fit(128))
     assert isinstance(out, LeftOut)
     assert "201 tokens" in out.reason
 

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -33,6 +33,7 @@ from xeno.store.profile import Profile
 from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
+from xeno.training.settings.objective import Method
 from xeno.versions.registry import Registry
 from xeno.workers.host_client import BASE_SETTING, base_folder
 from xeno.workers.training_client import TrainingRun
@@ -50,12 +51,21 @@ _WAYS_ON = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
+    parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
     parser.add_argument("--base", metavar="DIR", help="folder of the base model")
     privacy = parser.add_mutually_exclusive_group()
     privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
     privacy.add_argument(
         "--no-privacy", action="store_true", help="train without differential privacy"
+    )
+    parser.add_argument(
+        "--method",
+        choices=get_args(Method),
+        help="what is learned from: pairs (dpo), ratings (kto), replies to imitate (sft), or "
+        "those and then pairs (sft_dpo)",
+    )
+    parser.add_argument(
+        "--engine", choices=("xeno", "trl"), help="trl runs the plan on TRL's DPOTrainer"
     )
     settings = ", ".join(TrainingPlan.model_fields)
     parser.add_argument(
@@ -120,6 +130,9 @@ def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
         values["base"] = arguments.base
     if arguments.epsilon is not None:
         values["epsilon"] = arguments.epsilon
+    for name in ("method", "engine"):
+        if getattr(arguments, name) is not None:
+            values[name] = getattr(arguments, name)
     if arguments.no_privacy:
         values["private"] = False
     if arguments.force:
@@ -198,10 +211,11 @@ class _Watcher:
         share = event.step / max(event.steps, 1)
         if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
             self._shown = share
+            right = event.preference_accuracy
+            accuracy = "" if right is None else f"accuracy {right:.2f}  "
             self._output.progress(
                 f"step {event.step}/{event.steps}  loss {_known(event.loss, '.4f')}  "
-                f"margin {_known(event.reward_margin, '+.3f')}  "
-                f"accuracy {_known(event.preference_accuracy, '.2f')}  "
+                f"margin {_known(event.reward_margin, '+.3f')}  {accuracy}"
                 f"{event.pairs_per_second:.1f} pairs/s  {event.tokens_per_second:.0f} tokens/s  "
                 f"{size(event.memory_bytes)}  {duration(event.eta_seconds)} left"
             )

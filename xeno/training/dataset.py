@@ -1,17 +1,77 @@
-"""Which pairs a run learns from, and which it only measures itself on. Light."""
+"""What a run learns from, and what it only measures itself on. Light.
+
+A unit is what a run learns from at once and what differential privacy hides: a preference pair,
+or a single reply to imitate or with its rating.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from xeno.events import ChatMessage
 from xeno.training.plan import TrainingPlan
+from xeno.training.selection import select
+from xeno.training.settings.objective import Stage
 
 if TYPE_CHECKING:
+    from xeno.store.examples import Example, ExampleKind
     from xeno.store.pairs import Pair
     from xeno.store.profile import Profile
+
+
+class Unit(Protocol):
+    """What is needed of a unit before it is encoded. Units of one group are held out together."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def group_id(self) -> str: ...
+    @property
+    def weight(self) -> float: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply to `prompt`; `desirable` is its rating, True where it has none."""
+
+    id: str
+    group_id: str
+    prompt: tuple[ChatMessage, ...]
+    reply: str
+    fingerprint: str
+    desirable: bool = True
+    weight: float = 1.0
+
+
+_AnyUnit = TypeVar("_AnyUnit", bound=Unit)
+
+
+def units_for(profile: Profile, stage: Stage, plan: TrainingPlan) -> list[Pair | Sample]:
+    """The units of a stage, in an order that follows from their content alone.
+
+    DPO learns from pairs; KTO from rated replies and, if `kto_pairs`, from pairs; SFT from the
+    replies of instructions and chats, from the chosen replies of pairs, or from both. Of the
+    pairs those that the plan selects.
+    """
+    if stage == "dpo":
+        return list(select(training_pairs(profile), plan).pairs)
+    found: list[Pair | Sample] = []
+    if stage == "kto":
+        found += _samples(profile, ("unpaired",))
+        if plan.kto_pairs:
+            found += select(training_pairs(profile), plan).pairs
+    else:
+        if plan.sft_sources != "chosen":
+            found += _samples(profile, ("instruction", "chat"))
+        if plan.sft_sources != "examples":
+            found += [_chosen(pair) for pair in select(training_pairs(profile), plan).pairs]
+    return sorted(found, key=lambda unit: unit.fingerprint)
 
 
 def training_pairs(profile: Profile) -> list[Pair]:
@@ -23,7 +83,36 @@ def training_pairs(profile: Profile) -> list[Pair]:
     return sorted(pairs, key=lambda pair: pair.fingerprint)
 
 
-def split_for(plan: TrainingPlan, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+def _samples(profile: Profile, kinds: Sequence[ExampleKind]) -> list[Sample]:
+    from xeno.store.examples import BAD, Examples
+    from xeno.store.pairs import prompt_group
+
+    examples = Examples(profile.db)
+    conversations = examples.conversations()
+
+    def sample(example: Example) -> Sample:
+        return Sample(
+            id=example.id,
+            group_id=conversations.get(example.id) or prompt_group(example.prompt),
+            prompt=example.prompt,
+            reply=example.reply,
+            fingerprint=example.fingerprint,
+            desirable=example.label != BAD,
+        )
+
+    return [sample(each) for kind in kinds for each in examples.all(kind, active=True)]
+
+
+def _chosen(pair: Pair) -> Sample:
+    """The chosen reply of `pair`, to imitate."""
+    return Sample(
+        pair.id, pair.group_id, pair.prompt, pair.chosen, pair.fingerprint, weight=pair.weight
+    )
+
+
+def split_for(
+    plan: TrainingPlan, pairs: Sequence[_AnyUnit]
+) -> tuple[list[_AnyUnit], list[_AnyUnit]]:
     """`split` as `plan` has it."""
     return split(
         pairs,
@@ -36,14 +125,14 @@ def split_for(plan: TrainingPlan, pairs: Sequence[Pair]) -> tuple[list[Pair], li
 
 
 def split(
-    pairs: Sequence[Pair],
+    pairs: Sequence[_AnyUnit],
     share: float,
     seed: int,
     *,
     private: bool = False,
     least: int = 1,
     most: int | None = None,
-) -> tuple[list[Pair], list[Pair]]:
+) -> tuple[list[_AnyUnit], list[_AnyUnit]]:
     """(training, held out) with whole groups held out, so that no conversation is in both.
 
     Groups are taken in an order given by `seed` until `share` of the pairs is reached; a group
@@ -54,7 +143,7 @@ def split(
     whether a pair is trained on must not depend on which other pairs there are. Only where this
     would leave nothing to train on is nothing held out.
     """
-    groups: dict[str, list[Pair]] = defaultdict(list)
+    groups: dict[str, list[_AnyUnit]] = defaultdict(list)
     for pair in pairs:
         groups[pair.group_id].append(pair)
     if private:
@@ -67,7 +156,7 @@ def split(
 
 
 def _share_of(
-    groups: dict[str, list[Pair]], share: float, seed: int, least: int, most: int | None
+    groups: dict[str, list[_AnyUnit]], share: float, seed: int, least: int, most: int | None
 ) -> set[str]:
     total = sum(len(group) for group in groups.values())
     wanted = max(least, round(share * total)) if share > 0 else 0
@@ -82,7 +171,7 @@ def _share_of(
     return held_out
 
 
-def data_hash(pairs: Sequence[Pair]) -> str:
+def data_hash(pairs: Sequence[Unit]) -> str:
     """SHA-256 (hex) over the sorted contents and weights of `pairs`."""
     lines = sorted(f"{pair.fingerprint} {pair.weight!r}\n" for pair in pairs)
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()

@@ -18,9 +18,9 @@ from xeno.privacy import rdp
 from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.rdp import Mechanism
-from xeno.training.dataset import split_for, training_pairs
-from xeno.training.plan import ADVISED_PAIRS, MINIMUM_PAIRS, TrainingPlan
+from xeno.training.plan import ADVISED_PAIRS, TrainingPlan
 from xeno.training.recipe import Recipe, resolve
+from xeno.training.stages import NOUNS, StageData, noise_multipliers, stage_data, too_few
 
 if TYPE_CHECKING:
     from xeno.store.profile import Profile
@@ -68,16 +68,18 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         BaseModelError: if the base cannot be used.
     """
     base = inspect_base(Path(plan.base), profile.home)
-    pairs = training_pairs(profile)
-    training, held_out = split_for(plan, pairs)
-    recipe = resolve(plan, len(training), base.shapes)
+    stages = stage_data(profile, plan)
+    recipes = [resolve(stage.plan, len(stage.training), base.shapes) for stage in stages]
+    training = sum(len(stage.training) for stage in stages)
+    held_out = sum(len(stage.held_out) for stage in stages)
+    steps = sum(recipe.steps for recipe in recipes)
     ledger = PrivacyLedger(profile)
     budget, budget_delta = ledger.budget()
     spent = ledger.spent()
-    blockers, warnings = _about_pairs(plan, len(pairs), len(held_out))
+    blockers, warnings = _about_units(plan, stages)
     run: _Private | None = None
-    if plan.private and training:
-        run = _private(plan, recipe, ledger.history(), budget, budget_delta)
+    if plan.private and all(stage.training for stage in stages):
+        run = _private(plan, recipes, ledger.history(), budget, budget_delta, spent)
         if run is None or run.epsilon < plan.least_epsilon_share * plan.epsilon:
             left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
             blockers.append(
@@ -86,12 +88,12 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
             )
         warnings += run.warnings if run else ()
     return Forecast(
-        pairs=len(pairs),
-        pairs_training=len(training),
-        pairs_heldout=len(held_out),
+        pairs=training + held_out,
+        pairs_training=training,
+        pairs_heldout=held_out,
         private=plan.private,
-        sample_rate=recipe.sample_rate if plan.private else None,
-        steps=recipe.steps,
+        sample_rate=recipes[-1].sample_rate if plan.private else None,
+        steps=steps,
         noise_multiplier=run.noise_multiplier if run else None,
         noise_to_signal=run.noise_to_signal if run else None,
         epsilon_run=run.epsilon if run else None,
@@ -100,7 +102,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         epsilon_after=run.epsilon_after if run else None,
         blockers=tuple(blockers),
         warnings=tuple(warnings),
-        sentence=_sentence(plan, len(training), recipe.steps, run, budget),
+        sentence=_sentence(plan, stages, steps, run, budget),
     )
 
 
@@ -115,76 +117,92 @@ class _Private:
 
 def _private(
     plan: TrainingPlan,
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     history: Sequence[Mechanism],
     budget: float,
     budget_delta: float,
+    spent: float,
 ) -> _Private | None:
     """The private run's numbers; None where the budget leaves nothing."""
-    rate, steps = recipe.sample_rate, recipe.steps
-    alone = rdp.noise_multiplier(max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, rate, steps)
-    run = Mechanism(sample_rate=rate, noise_multiplier=alone, steps=steps)
+    runs = [(recipe.sample_rate, recipe.steps) for recipe in recipes]
+    solve = rdp.noise_multiplier
+    alone = noise_multipliers(runs, max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, plan, solve)
     within = alone
-    if rdp.epsilon([*history, run], budget_delta) > budget - PROOF_MARGIN:
-        within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
-    sigma = max(alone, within)
-    if not math.isfinite(sigma):
+    if rdp.epsilon([*history, *_mechanisms(runs, alone)], budget_delta) > budget - PROOF_MARGIN:
+        within = noise_multipliers(
+            runs, budget - PROOF_MARGIN, budget_delta, plan, solve, history, spent
+        )
+    sigmas = [max(pair) for pair in zip(alone, within, strict=True)]
+    if math.inf in sigmas:
         return None
-    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-    cost = min(plan.epsilon, rdp.epsilon([run], plan.delta) + PROOF_MARGIN)
+    taken = _mechanisms(runs, sigmas)
+    cost = min(plan.epsilon, rdp.epsilon(taken, plan.delta) + PROOF_MARGIN)
     warnings = []
-    if within > alone * 1.01:
+    if within[-1] > alone[-1] * 1.01:
         warnings.append(
             f"The budget leaves epsilon {cost:.2f} for this run, less than the {plan.epsilon:g} "
             "asked for, so it gets more noise."
         )
     # Noise adds up as the square root of the steps, what the pairs agree on in proportion.
-    noise = sigma * math.sqrt(recipe.trainable * steps)
-    ratio = noise / (steps * recipe.batch_size)
+    ratio = max(
+        sigma * math.sqrt(recipe.trainable * recipe.steps) / (recipe.steps * recipe.batch_size)
+        for sigma, recipe in zip(sigmas, recipes, strict=True)
+    )
     if ratio > LOUD:
         warnings.append(
             "There is much noise for so few pairs: the version may learn little, or even answer "
             "in nonsense. Collect more pairs, or allow a larger epsilon."
         )
-    after = min(budget, rdp.epsilon([*history, run], budget_delta) + PROOF_MARGIN)
-    return _Private(sigma, ratio, cost, after, tuple(warnings))
+    after = min(budget, rdp.epsilon([*history, *taken], budget_delta) + PROOF_MARGIN)
+    return _Private(sigmas[-1], ratio, cost, after, tuple(warnings))
 
 
-def _about_pairs(plan: TrainingPlan, pairs: int, held_out: int) -> tuple[list[str], list[str]]:
-    """(blockers, warnings) that follow from the number of pairs."""
+def _mechanisms(runs: Sequence[tuple[float, int]], sigmas: Sequence[float]) -> list[Mechanism]:
+    return [
+        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
+        if math.isfinite(sigma)
+    ]
+
+
+def _about_units(plan: TrainingPlan, stages: Sequence[StageData]) -> tuple[list[str], list[str]]:
+    """(blockers, warnings) that follow from how much there is to learn from."""
     blockers: list[str] = []
     warnings: list[str] = []
-    if pairs == 0:
-        blockers.append("There are no pairs yet. Correct replies in the chat, or import a file.")
-    elif pairs < MINIMUM_PAIRS and not plan.force:
-        blockers.append(
-            f"There are {pairs} pairs and {MINIMUM_PAIRS} are needed. Collect more, or choose to "
-            "train with few pairs."
-        )
-    elif pairs < ADVISED_PAIRS and plan.private:
-        warnings.append(
-            f"With {pairs} pairs the noise is strong; about {ADVISED_PAIRS} or more are advised."
-        )
-    if pairs and plan.heldout_share > 0 and not held_out:
-        warnings.append(
-            "No pair is held out, since there are too few groups of pairs: what was learned "
-            "cannot be measured."
-        )
+    for stage in stages:
+        count, noun = len(stage.units), NOUNS[stage.name]
+        if error := too_few(stage, plan.force):
+            blockers.append(f"{error.why if count else error.what} {error.todo}")
+        elif count < ADVISED_PAIRS and plan.private:
+            warnings.append(
+                f"With {count} {noun} the noise is strong; about {ADVISED_PAIRS} or more are "
+                "advised."
+            )
+        if count and plan.heldout_share > 0 and not stage.held_out:
+            warnings.append(
+                f"None of the {noun} is held out, since there are too few groups of them: what "
+                "was learned cannot be measured."
+            )
     return blockers, warnings
 
 
 def _sentence(
-    plan: TrainingPlan, training: int, steps: int, run: _Private | None, budget: float
+    plan: TrainingPlan,
+    stages: Sequence[StageData],
+    steps: int,
+    run: _Private | None,
+    budget: float,
 ) -> str:
+    what = ", then ".join(f"{len(stage.training)} {NOUNS[stage.name]}" for stage in stages)
     if not plan.private:
         return (
-            f"Learns from {training} pairs in {steps} steps without differential privacy: "
-            "single pairs may be recoverable from the version."
+            f"Learns from {what} in {steps} steps without differential privacy: "
+            "single ones may be recoverable from the version."
         )
     if run is None:
         return "A private run cannot start."
     return (
-        f"Learns from {training} pairs in {steps} noisy steps at epsilon {run.epsilon:.2f} "
-        f"({strength(run.epsilon)} protection of every single pair). Afterwards "
+        f"Learns from {what} in {steps} noisy steps at epsilon {run.epsilon:.2f} "
+        f"({strength(run.epsilon)} protection of every single one). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

@@ -35,6 +35,9 @@ class Learner(Protocol):
     def discard(self) -> None:
         """Forget what was added since the last step."""
 
+    def close(self) -> None:
+        """Let go of the model, so that another learner can take it."""
+
 
 class PlainLearner:
     """Steps on the mean of the batch, its gradient's norm held at a limit.
@@ -69,6 +72,9 @@ class PlainLearner:
 
     def discard(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
+
+    def close(self) -> None:
+        self.discard()
 
 
 class PrivateLearner:
@@ -118,3 +124,7 @@ class PrivateLearner:
     def discard(self) -> None:
         self._norms.clear()
         self.optimizer.discard()
+
+    def close(self) -> None:
+        self.discard()
+        self._hooks.cleanup()

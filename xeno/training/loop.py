@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import mul
 
 import psutil
 import torch
@@ -15,13 +14,13 @@ import torch
 from xeno.errors import XenoError
 from xeno.events import Evaluated, Event, LogLine, Progress, SampleReplies, StopTraining
 from xeno.privacy.noise import CipherStream
-from xeno.training.adapters import trainable
+from xeno.training.adapters import dropping, switched_off, trainable
 from xeno.training.batches import passes
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
 from xeno.training.learner import Learner
-from xeno.training.loss import dpo_loss, mean_logps, preferred
 from xeno.training.microbatches import Limits, micro_batches
+from xeno.training.objectives import Objective, RowLoss
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
@@ -44,28 +43,29 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Measures:
-    """Sums over pairs; the means are over `pairs`. `logps` is of all `tokens` of chosen
-    replies."""
+    """Sums over pairs; the means are over `pairs`. `accuracy` is None where nothing has one;
+    `logps` is of all `tokens` of chosen replies."""
 
     loss: float = 0.0
     margin: float = 0.0
-    accuracy: float = 0.0
+    accuracy: float | None = None
     pairs: int = 0
     logps: float = 0.0
     tokens: int = 0
 
-    def plus(
-        self, rows: Sequence[Row], loss: torch.Tensor, margin: torch.Tensor, means: torch.Tensor
-    ) -> _Measures:
-        chosen = [len(row.chosen) for row in rows]
+    def plus(self, rows: Sequence[Row], result: RowLoss) -> _Measures:
+        right = result.accuracy
         return _Measures(
-            self.loss + float(loss.sum()),
-            self.margin + float(margin.sum()),
-            self.accuracy + float(preferred(means[:, 0], means[:, 1]).sum()),
-            self.pairs + len(loss),
-            self.logps + sum(map(mul, means[:, 0].tolist(), chosen)),
-            self.tokens + sum(chosen),
+            self.loss + float(result.loss.detach().sum()),
+            self.margin + float(result.margin.detach().sum()),
+            None if right is None else (self.accuracy or 0.0) + float(right.sum()),
+            self.pairs + len(rows),
+            self.logps + float(result.logps.sum()),
+            self.tokens + sum(len(row.chosen) for row in rows),
         )
+
+    def mean_accuracy(self) -> float | None:
+        return None if self.accuracy is None else self.mean(self.accuracy)
 
     def mean(self, total: float) -> float | None:
         """`total` per pair; None of no pairs, and where it is not a finite number."""
@@ -91,6 +91,9 @@ class Loop:
     """Trains `learner`'s adapter on `rows` and measures it on `held_out`.
 
     Args:
+        objective: what is made small. Its reference is the model as it is before the first step.
+        steps_before: steps that earlier stages of the run took; progress counts on from there.
+        steps_after: steps that later stages will take.
         samples: writes the sample replies; None where none are wanted.
     """
 
@@ -101,17 +104,23 @@ class Loop:
         recipe: Recipe,
         policy: Policy,
         learner: Learner,
+        objective: Objective,
         rows: Sequence[Row],
         held_out: Sequence[Row],
         emit: Callable[[Event], None],
         stop: Callable[[], StopTraining | None],
         samples: Samples | None = None,
+        *,
+        steps_before: int = 0,
+        steps_after: int = 0,
     ) -> None:
         self._run_id = run_id
         self._plan = plan
         self._recipe = recipe
         self._policy = policy
         self._learner = learner
+        self._objective = objective
+        self._before, self._after = steps_before, steps_after
         self._rows = rows
         self._held_out = held_out
         self._emit = emit
@@ -132,7 +141,7 @@ class Loop:
         taken, order = 0, None
         before = after = Evaluated(
             run_id=self._run_id,
-            step=0,
+            step=self._before,
             preference_accuracy=None,
             loss=None,
             reward_margin=None,
@@ -155,7 +164,7 @@ class Loop:
         except _Stopped as stopped:
             order = stopped.order
             self._learner.discard()
-            if order.keep and after.step != taken:
+            if order.keep and after.step != self._before + taken:
                 after = self._evaluate_in_time(taken, after)
         metrics: dict[str, float | None] = {
             "steps": taken,
@@ -193,10 +202,12 @@ class Loop:
     def _step(self, taken: int, batch: Sequence[Row]) -> None:
         begun = time.monotonic()
         measures = _Measures()
-        for part in self._parts(batch):
-            losses, margins, means = self._losses(part)
-            self._learner.add(losses)
-            measures = measures.plus(part, losses.detach(), margins.detach(), means.detach())
+        objective = self._objective.prepared(batch, self._mean_log_ratio)
+        with dropping(self._policy.model, self._plan.seed, self._before + taken):
+            for part in self._parts(batch):
+                result = self._losses(part, objective)
+                self._learner.add(result.loss)
+                measures = measures.plus(part, result)
         before = self._snapshot() if taken == 0 else None
         rate = self._recipe.schedule.rate(taken)
         norm = self._learner.step(len(batch), rate)
@@ -218,11 +229,11 @@ class Loop:
         self._emit(
             Progress(
                 run_id=self._run_id,
-                step=step,
-                steps=self._recipe.steps,
+                step=self._before + step,
+                steps=self._before + self._recipe.steps + self._after,
                 loss=measures.mean(measures.loss),
                 reward_margin=measures.mean(measures.margin),
-                preference_accuracy=measures.mean(measures.accuracy),
+                preference_accuracy=measures.mean_accuracy(),
                 learning_rate=rate,
                 gradient_norm=_finite(norm),
                 pairs_per_second=self._pairs_per_second(),
@@ -246,15 +257,25 @@ class Loop:
 
         return {"evaluation": times(self._evaluate_every), "samples": times(self._sample_every)}
 
-    def _losses(self, part: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(losses, margins) [pairs] and log-probabilities per token [pairs, 2] of `part`."""
+    def _losses(self, part: Sequence[Row], objective: Objective) -> RowLoss:
         batch = self._policy.collate(part)
-        logps = self._policy.logps(batch)
         reference = torch.cat([self._reference[row.pair_id] for row in part])
-        result = dpo_loss(
-            logps, reference, batch, beta=self._plan.beta, sft_weight=self._recipe.sft_weight
-        )
-        return result.loss, result.margin, mean_logps(logps, batch)
+        return objective(self._policy.logps(batch), reference, batch)
+
+    @torch.no_grad()
+    def _mean_log_ratio(self, rows: Sequence[Row]) -> float:
+        """The mean over the replies of `rows`, which have no kept reference, of the log-ratio
+        between the model and the base."""
+        self._policy.use_for(rows)
+        total, replies = 0.0, 0
+        for part in self._parts(rows):
+            batch = self._policy.collate(part)
+            now = self._policy.logps(batch)
+            with switched_off(self._policy.model):
+                base = self._policy.logps(batch)
+            total += float((now - base).sum())
+            replies += batch.pairs + int(batch.paired.sum())
+        return total / replies if replies else 0.0
 
     def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         """The micro-batches of `rows`; stops are obeyed before each and once where none is."""
@@ -297,17 +318,18 @@ class Loop:
     def _evaluate(self, step: int) -> Evaluated:
         """Score the held-out pairs and say so."""
         begun = time.monotonic()
-        measures, shorter = _Measures(), 0.0
+        measures, shorter_ones = _Measures(), 0.0
         whole = step in {0, self._recipe.steps} or self._plan.evaluation_pairs is None
         held_out = self._held_out if whole else self._held_out[: self._plan.evaluation_pairs]
+        objective = self._objective.prepared(held_out, self._mean_log_ratio)
         for part in self._parts(held_out):
-            measures = measures.plus(part, *self._losses(part))
-            shorter += sum(_shorter(row) for row in part)
-        baseline = measures.mean(shorter)
+            measures = measures.plus(part, self._losses(part, objective))
+            shorter_ones += sum(shorter(row) for row in part)
+        baseline = measures.mean(shorter_ones) if all(row.rejected for row in held_out) else None
         event = Evaluated(
             run_id=self._run_id,
-            step=step,
-            preference_accuracy=measures.mean(measures.accuracy),
+            step=self._before + step,
+            preference_accuracy=measures.mean_accuracy(),
             loss=measures.mean(measures.loss),
             reward_margin=measures.mean(measures.margin),
             shorter_baseline=baseline,
@@ -325,7 +347,7 @@ class Loop:
         begun = time.monotonic()
         replies = self._samples.write(lambda: self._stop() is not None)
         self._obey()
-        self._emit(SampleReplies(run_id=self._run_id, step=step, replies=replies))
+        self._emit(SampleReplies(run_id=self._run_id, step=self._before + step, replies=replies))
         self._time_left.interlude("samples", time.monotonic() - begun)
 
     def _evaluate_in_time(self, step: int, last: Evaluated) -> Evaluated:
@@ -333,7 +355,7 @@ class Loop:
         if len(self._held_out) <= _PATIENCE * 2 * self._pairs_per_second():
             self._stop = lambda: None
             return self._evaluate(step)
-        return _unmeasured(last, step)
+        return _unmeasured(last, self._before + step)
 
     def _pairs_per_second(self) -> float:
         return self._pairs_done / self._seconds if self._seconds else 0.0
@@ -355,7 +377,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _shorter(row: Row) -> float:
+def shorter(row: Row) -> float:
     """What picking the shorter reply scores: 1 if it is the chosen one, one half at a tie."""
     return (1 + (len(row.rejected) > len(row.chosen)) - (len(row.rejected) < len(row.chosen))) / 2
 

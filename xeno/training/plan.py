@@ -14,10 +14,11 @@ from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
 from xeno.training.settings.evaluation import EvaluationSettings
-from xeno.training.settings.objective import ObjectiveSettings
+from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.schedule import ScheduleSettings
+from xeno.training.settings.truncation import TruncationSettings
 
 __all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
 
@@ -29,6 +30,7 @@ SECTIONS = {
     "Optimizer": OptimizerSettings,
     "Adapter": AdapterSettings,
     "Pairs": DataSettings,
+    "Long texts": TruncationSettings,
     "Evaluation and samples": EvaluationSettings,
 }
 """The families of settings, in the order in which they are shown."""
@@ -38,6 +40,7 @@ _BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    TruncationSettings,
     EvaluationSettings,
     DataSettings,
     AdapterSettings,
@@ -68,8 +71,41 @@ class TrainingPlan(
                         f"{title!r} compares pairs with each other, which differential privacy "
                         "does not allow."
                     )
-        if not (self.use_corrections or self.use_choices or self.use_imports):
+        if self._uses_pairs and not (self.use_corrections or self.use_choices or self.use_imports):
             found.append("No kind of pair is used.")
         if self.nesterov and (self.momentum == 0 or self.dampening > 0):
             found.append("Nesterov momentum needs momentum, and no dampening.")
+        if self.private and self.lora_dropout > 0:
+            found.append(
+                "With differential privacy there is no dropout: what a pair loses would depend on "
+                "the other pairs of its batch."
+            )
+        if self.engine == "trl":
+            found += self._beyond_trl()
         return tuple(found)
+
+    @property
+    def _uses_pairs(self) -> bool:
+        """Whether anything in the run is learned from pairs."""
+        return (
+            "dpo" in STAGES[self.method]
+            or (self.method == "kto" and self.kto_pairs)
+            or (self.method == "sft" and self.sft_sources != "examples")
+        )
+
+    def _beyond_trl(self) -> list[str]:
+        """What TRL's DPOTrainer cannot do of this plan."""
+        found = []
+        if self.private:
+            found.append(
+                "TRL cannot train with differential privacy: it has no place where the gradient "
+                "of a single pair could be clipped."
+            )
+        if self.method != "dpo":
+            found.append("The engine trl is for the method dpo.")
+        if self.lora_dropout > 0:
+            found.append("TRL drops out either nothing or parts of the base too.")
+        unknown = self.length_normalisation or self.loss == "conservative"
+        if unknown and self.trl_loss == "as_planned":
+            found.append("TRL has neither the loss conservative nor length normalisation of it.")
+        return found

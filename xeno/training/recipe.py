@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from xeno.errors import BaseModelError
 from xeno.training.batches import per_pass
+from xeno.training.modules import layers, target_modules, trainable_numbers
 from xeno.training.optimizers import chosen
 from xeno.training.plan import TrainingPlan
 from xeno.training.schedule import Schedule, schedule
@@ -20,19 +21,11 @@ from xeno.versions.adapter import AdapterConfig
 
 SFT_WEIGHT = 1.0
 
+
 _PRIVATE_RATE = 0.8
 """Of SGD on gradients in units of the norm to which they are clipped."""
 _RATES = {"sgd": 100.0, "adafactor": 10.0, "adagrad": 10.0}
 """Learning rates in units of AdamW's: of optimizers whose steps are smaller at the same rate."""
-
-_ATTENTION = (
-    ("q_proj", "k_proj", "v_proj", "o_proj"),
-    ("q_proj", "k_proj", "v_proj", "out_proj"),
-    ("qkv_proj", "o_proj"),
-    ("query_key_value", "dense"),
-    ("c_attn", "c_proj"),
-)
-_CLOSE_TO_THE_OUTPUT = ("v_proj", "o_proj", "out_proj", "dense", "c_proj")
 
 
 @dataclass(frozen=True)
@@ -68,14 +61,9 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
 
     Raises:
         BaseModelError: if the base has no layers that an adapter can be put on.
+        InvalidValueError: if the plan names modules that it does not have.
     """
-    rank = plan.lora_rank or (4 if plan.private else 8)
-    adapter = AdapterConfig(
-        kind="lora_b_only" if plan.private else "lora",
-        rank=rank,
-        alpha=plan.lora_alpha or 2.0 * rank,
-        target_modules=target_modules(shapes, few=plan.private),
-    )
+    adapter = adapter_config(plan, shapes)
     if plan.private:
         sampled = pairs >= max(plan.full_batch_below, plan.sampled_batch)
         rate = plan.sampled_batch / pairs if sampled else 1.0
@@ -102,35 +90,27 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
         optimizer=optimizer,
         schedule=schedule(plan, peak, steps),
         sft_weight=SFT_WEIGHT if plan.sft_weight is None else plan.sft_weight,
-        trainable=_trainable(shapes, adapter),
+        trainable=trainable_numbers(
+            shapes,
+            adapter.target_modules,
+            layers(shapes, plan),
+            adapter.rank,
+            adapter.kind == "lora_b_only",
+        ),
     )
 
 
-def target_modules(shapes: Mapping[str, tuple[int, ...]], few: bool) -> tuple[str, ...]:
-    """The modules that get an adapter: those of attention, or only the ones that write its
-    result if `few`; all linear layers where none of these names is known."""
-    linear = _linear_modules(shapes)
-    for names in _ATTENTION:
-        if set(names) <= linear:
-            return tuple(n for n in names if not few or n in _CLOSE_TO_THE_OUTPUT)
-    if not linear:
-        raise BaseModelError(
-            "This base model cannot be trained.",
-            "None of its layers can take an adapter.",
-            "Choose another base model.",
-        )
-    return tuple(sorted(linear))
-
-
-def _linear_modules(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
-    """The last names of layers with a matrix, but for embeddings and the head."""
-    outside = ("embed", "lm_head", "wte", "wpe", "norm", "rotary", "router")
-    found = set()
-    for name, shape in shapes.items():
-        path = name.removesuffix(".weight")
-        if path != name and len(shape) == 2 and not any(word in path for word in outside):
-            found.add(path.rpartition(".")[2])
-    return found
+def adapter_config(plan: TrainingPlan, shapes: Mapping[str, tuple[int, ...]]) -> AdapterConfig:
+    """The adapter that `plan` puts on such a base; small and B only where noise is added."""
+    rank = plan.lora_rank or (4 if plan.private else 8)
+    kind: Literal["lora", "lora_b_only"] = "lora_b_only" if plan.private else "lora"
+    return AdapterConfig(
+        kind=kind if plan.adapter_kind == "auto" else plan.adapter_kind,
+        rank=rank,
+        alpha=plan.lora_alpha or 2.0 * rank,
+        target_modules=target_modules(shapes, plan, plan.private),
+        rs_lora=plan.rs_lora,
+    )
 
 
 def _learning_rate(
@@ -145,14 +125,3 @@ def _learning_rate(
 def _width(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The width of the model's layers: the largest of the smaller sides of its matrices."""
     return max(min(shape) for shape in shapes.values() if len(shape) == 2)
-
-
-def _trainable(shapes: Mapping[str, tuple[int, ...]], adapter: AdapterConfig) -> int:
-    total = 0
-    for name, shape in shapes.items():
-        path = name.removesuffix(".weight")
-        if path != name and len(shape) == 2 and path.rpartition(".")[2] in adapter.target_modules:
-            # GPT-2 stores its matrices the other way round.
-            out, into = (shape[1], shape[0]) if path.endswith(("c_attn", "c_proj")) else shape
-            total += adapter.rank * (out if adapter.kind == "lora_b_only" else out + into)
-    return total

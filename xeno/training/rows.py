@@ -16,69 +16,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import torch
 
-from xeno.models.chat import encode_exchange
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+@dataclass(frozen=True)
+class Cut:
+    """Tokens that a row lost because it was too long: how many, of what, from which side."""
 
-    from xeno.store.pairs import Pair
-
-LEAST_PROMPT = 16
-"""Tokens of a longer prompt that must remain when it is shortened to fit."""
+    part: Literal["prompt", "chosen", "rejected"]
+    side: Literal["left", "right"]
+    tokens: int
 
 
 @dataclass(frozen=True)
 class Row:
-    """A pair as token ids. `prompt_cut` counts tokens taken from the left of the prompt."""
+    """A unit as token ids: a pair, or one reply (`rejected` is empty).
+
+    `desirable` says of one rated reply whether it was good. `cuts` is what it lost to fit.
+    """
 
     pair_id: str
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
     weight: float = 1.0
-    prompt_cut: int = 0
+    cuts: tuple[Cut, ...] = ()
+    desirable: bool = True
 
     @property
     def tokens(self) -> int:
         return len(self.prompt) + len(self.chosen) + len(self.rejected)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A pair that cannot be trained on, and why."""
-
-    pair_id: str
-    reason: str
-
-
-def encode_pair(tokenizer: PreTrainedTokenizerBase, pair: Pair, limit: int) -> Row | LeftOut:
-    """The row of `pair`, whose longer branch (prompt and reply) has at most `limit` tokens.
-
-    A prompt is shortened from the left, keeping a leading beginning-of-text token. Replies are
-    never shortened: half a reply would teach to stop there.
-    """
-    prompt, chosen = encode_exchange(tokenizer, pair.prompt, pair.chosen)
-    _, rejected = encode_exchange(tokenizer, pair.prompt, pair.rejected)
-    if chosen == rejected:
-        return LeftOut(pair.id, "Both replies are the same to this model's tokenizer.")
-    longest = max(len(chosen), len(rejected))
-    room = limit - longest
-    if room < min(len(prompt), LEAST_PROMPT):
-        return LeftOut(
-            pair.id,
-            f"Its longer reply has {longest} tokens; with its prompt it does not fit into {limit}.",
-        )
-    cut = max(0, len(prompt) - room)
-    if cut:
-        kept = prompt[cut:]
-        if prompt[0] == tokenizer.bos_token_id:
-            kept = [prompt[0], *prompt[cut + 1 :]]
-        prompt = kept
-    return Row(pair.id, tuple(prompt), tuple(chosen), tuple(rejected), pair.weight, cut)
 
 
 @dataclass(frozen=True)
@@ -95,6 +64,8 @@ class Batch:
         branches: the branch of each target, 2 pair + (0 chosen, 1 rejected) [targets].
         lengths: tokens of each branch's completion, float [2 pairs].
         weights: weight of each pair [pairs].
+        desirable: whether the one reply of a row was rated good, bool [pairs].
+        paired: whether a row has both replies, bool [pairs].
     """
 
     pairs: int
@@ -108,6 +79,8 @@ class Batch:
     branches: torch.Tensor
     lengths: torch.Tensor
     weights: torch.Tensor
+    desirable: torch.Tensor
+    paired: torch.Tensor
 
 
 def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
@@ -130,7 +103,7 @@ def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
         for i, sequence in enumerate(sequences):
             mask[i, : len(sequence)] = 1
     places = [_places(row, i, rows_per_pair) for i, row in enumerate(rows)]
-    where = torch.tensor([place for each in places for place in each], dtype=torch.long)
+    where = torch.tensor([place for each in places for place in each], dtype=torch.long).view(-1, 4)
     lengths = [float(len(reply)) for row in rows for reply in (row.chosen, row.rejected)]
     return Batch(
         pairs=len(rows),
@@ -144,6 +117,8 @@ def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
         branches=where[:, 3],
         lengths=torch.tensor(lengths),
         weights=torch.tensor([row.weight for row in rows]),
+        desirable=torch.tensor([row.desirable for row in rows]),
+        paired=torch.tensor([bool(row.rejected) for row in rows]),
     )
 
 
@@ -164,7 +139,8 @@ def _lay_out(row: Row, positions: torch.Tensor, mask: torch.Tensor) -> None:
 def _places(row: Row, i: int, rows_per_pair: int) -> list[tuple[int, int, int, int]]:
     """(row, column, target, branch) of all completion tokens of pair `i`.
 
-    The first token of either reply is predicted by the last token of the prompt.
+    The first token of either reply is predicted by the last token of the prompt; where there is
+    no prompt, nothing predicts it.
     """
     last = len(row.prompt) - 1
     found = []
@@ -173,5 +149,6 @@ def _places(row: Row, i: int, rows_per_pair: int) -> list[tuple[int, int, int, i
         begin = last + 1 + (len(row.chosen) if shared and side == 1 else 0)
         columns = [last, *range(begin, begin + len(reply) - 1)]
         index = i if shared else 2 * i + side
-        found += [(index, c, t, 2 * i + side) for c, t in zip(columns, reply, strict=True)]
+        predicted = zip(columns, reply, strict=False)  # a missing reply has no column
+        found += [(index, c, t, 2 * i + side) for c, t in predicted if c >= 0]
     return found

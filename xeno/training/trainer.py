@@ -2,7 +2,8 @@
 
     pairs -> rows -> reference log-probabilities -> steps -> held-out pairs -> ledger -> version
 
-Runs in the trainer child. The run's row, its events and its outcome are kept in the profile.
+A run has one stage, or two on the same adapter (`xeno.training.stages`). Runs in the trainer
+child. The run's row, its events and its outcome are kept in the profile.
 What differential privacy covers is the version's adapter. The losses and accuracies that are
 shown and kept with the run are computed from the pairs as they are, and so is a user's decision
 to stop early: they stay on this machine.
@@ -11,12 +12,13 @@ to stop early: they stay on this machine.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -31,22 +33,25 @@ from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
 from xeno.training.adapters import attach, extract
-from xeno.training.dataset import data_hash, split_for, training_pairs
+from xeno.training.dataset import Unit, data_hash
+from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
+from xeno.training.methods import objective_for
+from xeno.training.modules import layers
 from xeno.training.optimizers import build
-from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
+from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
-from xeno.training.recipe import Recipe, resolve
-from xeno.training.rows import LeftOut, Row, encode_pair
 from xeno.training.samples import Samples
-from xeno.training.selection import select
 from xeno.training.settings.evaluation import sample_prompts
+from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
 
 if TYPE_CHECKING:
-    from xeno.store.pairs import Pair
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
     from xeno.store.profile import Profile
 
 Emit = Callable[[Event], None]
@@ -114,46 +119,38 @@ class _Training:
         torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        pairs = self._pairs()
-        training, held_out = split_for(plan, pairs)
+        data = self._data()
         dtype = choose_dtype(base, plan.dtype)
-        self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), environment(dtype))
+        units = [unit for stage in data for unit in stage.units]
+        self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
-        rows, out = _encoded(tokenizer, training, limit)
-        measured, out_measured = _encoded(tokenizer, held_out, limit)
-        left_out = out + out_measured
-        self._require(rows, left_out)
-        recipe = resolve(plan, len(rows), base.shapes)
-        sigma = self._noise(recipe) if plan.private else 0.0
-        for note in (*base.notes, *_about(rows + measured, left_out)):
+        stages = [encode_stage(tokenizer, stage, base.shapes, limit) for stage in data]
+        sigmas = self._noise(stages) if plan.private else [0.0] * len(stages)
+        for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
         # Order matters: base, adapter in training mode, hooks, optimizer.
         policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
-        policy.use_for(rows + measured)
+        policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
         if policy.rows_per_pair == 2:
             self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
-        adapted = attach(policy.model, recipe.adapter, plan.seed)
-        learner: Learner = (
-            PrivateLearner(
-                adapted,
-                lambda: build(plan, adapted),
-                noise_multiplier=sigma,
-                max_grad_norm=plan.max_grad_norm,
-                expected_batch_size=recipe.batch_size,
-                stream=CipherStream(),
-            )
-            if plan.private
-            else PlainLearner(adapted, build(plan, adapted), plan.gradient_norm_limit)
+        adapted = attach(
+            policy.model,
+            stages[0].recipe.adapter,
+            plan.seed if plan.lora_seed is None else plan.lora_seed,
+            blocks=layers(base.shapes, plan),
+            dropout=plan.lora_dropout,
+            init=plan.lora_init,
         )
+        steps = sum(stage.recipe.steps for stage in stages)
         self.emit(
             RunStarted(
                 run_id=self.run.id,
-                pairs_training=len(rows),
-                pairs_heldout=len(measured),
-                pairs_left_out=len(left_out),
-                steps=recipe.steps,
+                pairs_training=sum(len(stage.rows) for stage in stages),
+                pairs_heldout=sum(len(stage.measured) for stage in stages),
+                pairs_left_out=sum(len(stage.left_out) for stage in stages),
+                steps=steps,
                 dtype=dtype,
                 threads=torch.get_num_threads(),
                 private=plan.private,
@@ -162,29 +159,34 @@ class _Training:
         samples = None
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
-        loop = Loop(
-            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop,
-            samples,
-        )  # fmt: skip
-        outcome = loop.run()
-        metrics = outcome.metrics | {
-            "pairs_training": len(rows),
-            "pairs_heldout": len(measured),
-            "left_out": len(left_out),
-            "prompt_shortened": sum(row.prompt_cut > 0 for row in rows + measured),
-            "trainable": recipe.trainable,
-            "seconds": time.monotonic() - begun,
+        outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
+        outcome = outcomes[-1]
+        taken = sum(each.steps for each in outcomes)
+        metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
+        details = {
+            "pairs_left_out": [
+                {"pair": out.pair_id, "reason": out.reason}
+                for stage in stages
+                for out in stage.left_out
+            ],
+            "cuts": [cut for stage in stages for cut in stage.cuts()],
         }
-        details = {"pairs_left_out": [{"pair": o.pair_id, "reason": o.reason} for o in left_out]}
         order = outcome.stop or self.stop()  # it may have come after the last step
-        if order is not None and (not order.keep or outcome.steps == 0):
+        if order is not None and (not order.keep or taken == 0):
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
         tensors = extract(adapted)
-        manifest = self._accounted(base, tensors, recipe, sigma, outcome, rows, pairs, metrics)
+        mechanisms = [
+            Mechanism(
+                sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=each.steps
+            )
+            for stage, sigma, each in zip(stages, sigmas, outcomes, strict=False)
+            if plan.private and each.steps
+        ]
+        manifest = self._accounted(base, tensors, stages, mechanisms, outcome, units, metrics)
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
         with self.profile.db.transaction():  # the version and the end of its run, or neither
             version = Registry(self.profile).release(tensors, manifest)
@@ -200,42 +202,96 @@ class _Training:
             seconds=time.monotonic() - begun,
         )
 
-    def _pairs(self) -> list[Pair]:
+    def _data(self) -> list[StageData]:
+        """What each stage learns from; an error where that is too little."""
         if reasons := self.plan.contradictions():
             raise InvalidValueError(
                 "These settings do not go together.", " ".join(reasons), "Change one of them."
             )
-        pairs = select(training_pairs(self.profile), self.plan).pairs
-        if not pairs or (len(pairs) < MINIMUM_PAIRS and not self.plan.force):
-            raise InvalidValueError(
-                "There are too few pairs to train on.",
-                f"There are {len(pairs)}, and {MINIMUM_PAIRS} are needed to learn a taste.",
-                "Correct more replies, import a file of preferences, or train with few pairs."
-                if pairs
-                else "Correct replies in the chat, or import a file of preferences.",
-            )
-        return pairs
+        data = stage_data(self.profile, self.plan)
+        for stage in data:
+            if error := too_few(stage, self.plan.force):
+                raise error
+        return data
 
-    def _require(self, rows: list[Row], left_out: list[LeftOut]) -> None:
-        if not rows:
-            raise InvalidValueError(
-                "There is nothing to train on.",
-                f"All pairs had to be left out; the first because: {left_out[0].reason}",
-                "Collect shorter replies, or choose a base that can read longer texts.",
+    def _steps(
+        self,
+        stages: list[StageRows],
+        sigmas: list[float],
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        limit: int,
+        samples: Samples | None,
+    ) -> list[Outcome]:
+        """The steps of each stage, up to the one in which the run is stopped."""
+        outcomes: list[Outcome] = []
+        for number, (stage, sigma) in enumerate(zip(stages, sigmas, strict=True)):
+            if self.plan.engine == "trl":
+                outcomes.append(self._with_trl(stage, policy, adapted, tokenizer))
+                break
+            learner = self._learner(adapted, stage, sigma)
+            loop = Loop(
+                self.run.id,
+                stage.plan,
+                stage.recipe,
+                policy,
+                learner,
+                objective_for(stage.name, stage.plan, stage.recipe.sft_weight, limit),
+                stage.rows,
+                stage.measured,
+                self.emit,
+                self.stop,
+                samples,
+                steps_before=sum(each.recipe.steps for each in stages[:number]),
+                steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
+            outcomes.append(loop.run())
+            learner.close()
+            if outcomes[-1].stop is not None:
+                break
+        return outcomes
 
-    def _noise(self, recipe: Recipe) -> float:
-        """The noise with which the run stays within its epsilon and the account in its budget."""
+    def _with_trl(
+        self,
+        stage: StageRows,
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Outcome:
+        from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
+
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
+
+    def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
+        if not self.plan.private:
+            optimizer = build(self.plan, adapted)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
+        return PrivateLearner(
+            adapted,
+            lambda: build(self.plan, adapted),
+            noise_multiplier=sigma,
+            max_grad_norm=self.plan.max_grad_norm,
+            expected_batch_size=stage.recipe.batch_size,
+            stream=CipherStream(),
+        )
+
+    def _noise(self, stages: list[StageRows]) -> list[float]:
+        """The noise of each stage with which the run stays within its epsilon and the account
+        in its budget."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
-        rate, steps = recipe.sample_rate, recipe.steps
         budget, budget_delta = ledger.budget()
-        sigma = max(calibrate(plan.epsilon, plan.delta, rate, steps), plan.least_noise)
-        if _proved(rate, sigma, steps, budget_delta, ledger) > budget:
-            sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
-        granted = _proved(rate, sigma, steps, plan.delta)
+        history = ledger.history()
+        runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
+        sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
+        if _proved(runs, sigmas, budget_delta, history) > budget:
+            sigmas = noise_multipliers(
+                runs, budget, budget_delta, plan, calibrate, history, ledger.spent()
+            )
+        granted = _proved(runs, sigmas, plan.delta)
         if granted >= plan.least_epsilon_share * plan.epsilon:
-            return sigma
+            return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
             f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
@@ -247,41 +303,44 @@ class _Training:
         self,
         base: BaseModel,
         tensors: dict[str, torch.Tensor],
-        recipe: Recipe,
-        sigma: float,
+        stages: list[StageRows],
+        mechanisms: list[Mechanism],
         outcome: Outcome,
-        rows: list[Row],
-        pairs: list[Pair],
+        units: Sequence[Unit],
         metrics: dict[str, float | None],
     ) -> Manifest:
         """The manifest of what may now be released: what it costs stands in the ledger."""
         plan = self.plan
-        address = content_address(tensors, recipe.adapter, base.base_hash)
+        adapter = stages[0].recipe.adapter
+        address = content_address(tensors, adapter, base.base_hash)
         epsilon: float | None = None
-        mechanism: dict[str, float | int | str] | None = None
+        mechanism: dict[str, Any] | None = None
         if plan.private:
-            taken = Mechanism(
-                sample_rate=recipe.sample_rate, noise_multiplier=sigma, steps=outcome.steps
-            )
-            entry = PrivacyLedger(self.profile).append(
-                self.run.id, "pair", taken, plan.delta, address
-            )
-            epsilon = entry.epsilon_alone
-            mechanism = taken.model_dump() | {
+            entries = [
+                PrivacyLedger(self.profile).append(self.run.id, "pair", each, plan.delta, address)
+                for each in mechanisms
+            ]
+            alone = entries[0].epsilon_alone
+            epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
+            mechanism = mechanisms[0].model_dump() | {
                 "max_grad_norm": plan.max_grad_norm,
-                "expected_batch_size": recipe.batch_size,
+                "expected_batch_size": stages[0].recipe.batch_size,
                 "accountant": "prv",
             }
+            if len(mechanisms) > 1:
+                mechanism["then"] = mechanisms[1].model_dump() | {
+                    "expected_batch_size": stages[1].recipe.batch_size
+                }
         return Manifest(
             address=address,
             base_hash=base.base_hash,
             base_name=base.name,
-            adapter=recipe.adapter,
+            adapter=adapter,
             run_id=self.run.id,
             plan=plan,
             seed=plan.seed,
-            data_hash=data_hash(pairs),
-            pair_ids=tuple(row.pair_id for row in rows),
+            data_hash=data_hash(units),
+            pair_ids=tuple(dict.fromkeys(row.pair_id for stage in stages for row in stage.rows)),
             metrics=metrics,
             private=plan.private,
             epsilon=epsilon,
@@ -294,13 +353,36 @@ class _Training:
 
 
 def _proved(
-    rate: float, sigma: float, steps: int, delta: float, ledger: PrivacyLedger | None = None
+    runs: Sequence[tuple[float, int]],
+    sigmas: Sequence[float],
+    delta: float,
+    history: Sequence[Mechanism] = (),
 ) -> float:
-    """The epsilon of a run, together with what `ledger` holds; 0 of one with infinite noise."""
-    if sigma == float("inf"):
+    """The epsilon of all stages, together with `history`; 0 of a run with infinite noise."""
+    if math.inf in sigmas:
         return 0.0
-    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-    return proved_epsilon([*(ledger.history() if ledger else ()), run], delta)
+    taken = [
+        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
+    ]
+    return proved_epsilon([*history, *taken], delta)
+
+
+def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, float | None]:
+    """Those of the last stage, with the counts of all; an earlier one's under its own name."""
+    metrics: dict[str, float | None] = dict(outcomes[-1].metrics)
+    for stage, outcome in zip(stages, outcomes[:-1], strict=False):
+        metrics |= {f"{stage.name}_{name}": value for name, value in outcome.metrics.items()}
+    rows = [row for stage in stages for row in stage.rows + stage.measured]
+    return metrics | {
+        "steps": sum(outcome.steps for outcome in outcomes),
+        "pairs_training": sum(len(stage.rows) for stage in stages),
+        "pairs_heldout": sum(len(stage.measured) for stage in stages),
+        "left_out": sum(len(stage.left_out) for stage in stages),
+        "prompt_shortened": sum(any(c.part == "prompt" for c in row.cuts) for row in rows),
+        "replies_shortened": sum(any(c.part != "prompt" for c in row.cuts) for row in rows),
+        "trainable": stages[0].recipe.trainable,
+    }
 
 
 def threads(plan: TrainingPlan) -> int:
@@ -329,22 +411,6 @@ def _known(distribution: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _encoded(tokenizer: object, pairs: list[Pair], limit: int) -> tuple[list[Row], list[LeftOut]]:
-    results = [encode_pair(tokenizer, pair, limit) for pair in pairs]  # type: ignore[arg-type]
-    rows = [each for each in results if isinstance(each, Row)]
-    return rows, [each for each in results if isinstance(each, LeftOut)]
-
-
-def _about(rows: list[Row], left_out: list[LeftOut]) -> list[str]:
-    """What happened to pairs that were too long, in words without their text."""
-    said = []
-    if shortened := sum(row.prompt_cut > 0 for row in rows):
-        said.append(f"{shortened} prompts were too long and lost their beginning.")
-    if left_out:
-        said.append(f"{len(left_out)} pairs were left out. The first: {left_out[0].reason}")
-    return said
 
 
 def _is_memory(error: RuntimeError) -> bool:
