@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
 import pytest
 import torch
-from test_privacy_mechanism import _Silence
+from test_privacy_mechanism import _losses, _Silence
 from test_rows import ARCHITECTURES, prepared, random_rows, relative
+from tiny_models import make_llama
 
+from xeno.events import ChatMessage
+from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.mechanism import PrivateOptimizer, per_row_gradients
+from xeno.store.pairs import Pairs, new_pair
+from xeno.store.profile import Profile
+from xeno.store.runs import Runs
 from xeno.training.adapters import lora_layers, trainable
-from xeno.training.loss import dpo_loss
+from xeno.training.forecast import forecast
+from xeno.training.microbatches import Limits, micro_batches
+from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.rows import Row
+from xeno.training.trainer import train
+from xeno.versions.registry import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook")
 
 BOUND = 0.05
-
-
-def _losses(policy: Policy, rows: list[Row]) -> torch.Tensor:
-    batch = policy.collate(rows)
-    reference = torch.zeros(2 * len(rows)) - 3.0
-    return dpo_loss(policy.logps(batch), reference, batch, beta=0.3, sft_weight=0.5).loss
 
 
 def _brute_force(
@@ -141,3 +149,56 @@ def test_a_unit_with_a_gradient_that_is_not_finite_contributes_nothing(
     change = layer.weight.detach() - before
     assert bool(change.isfinite().all())
     assert float(change.norm()) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [1, 3, 8])
+@pytest.mark.parametrize("tokens", [40, 10_000])
+def test_micro_batches_keep_the_rows_of_a_unit_side_by_side(most: int, tokens: int) -> None:
+    rows = [replace(row, unit=f"c{i % 4}") for i, row in enumerate(random_rows(20, seed=4))]
+    parts = micro_batches(rows, Limits(most, tokens))
+    order = [row.unit for part in parts for row in part]
+    assert len(list(groupby(order))) == 4
+    assert sorted(row.pair_id for part in parts for row in part) == sorted(r.pair_id for r in rows)
+    for part in parts:
+        assert len(part) <= most
+        assert len(part) == 1 or max(row.tokens for row in part) * len(part) <= tokens
+
+
+def test_a_run_whose_unit_is_the_conversation_samples_counts_and_accounts_conversations(
+    profile: Profile, tmp_path: Path
+) -> None:
+    pairs = Pairs(profile.db)
+    for number in range(30):
+        pairs.add(
+            new_pair(
+                profile.name,
+                [ChatMessage(role="user", content=f"What about tea number {number}?")],
+                f"- Warm the pot {number}.",
+                f"Well, tea number {number} is a drink.",
+                feedback_type="correction",
+                group_id=f"conversation{number % 10}",
+                confidence=1.0,
+                quality=1.0,
+            )
+        )
+    plan = TrainingPlan(
+        base=str(make_llama(tmp_path / "tiny")), private=True, privacy_unit="conversation",
+        full_batch_below=0, sampled_batch=4, private_steps=6, heldout_share=0.0,
+        micro_batch_size=2,
+    )  # fmt: skip
+    said = forecast(profile, plan)
+    assert said.sample_rate == pytest.approx(4 / 10)
+    assert "single conversation" in said.sentence
+    run = Runs(profile.db).create(plan)
+    finished = train(profile, run.id, lambda _: None, lambda: None)
+    ledger = PrivacyLedger(profile)
+    [entry] = ledger.entries()
+    assert (entry.unit, entry.epsilon_alone) == ("conversation", finished.epsilon)
+    assert entry.mechanism is not None
+    assert entry.mechanism.sample_rate == pytest.approx(4 / 10)
+    assert (ledger.spent("pair"), ledger.spent("conversation")) == (0.0, entry.epsilon_total)
+    assert finished.version is not None
+    manifest = Registry(profile).get(finished.version).manifest
+    assert manifest.unit == "conversation"
+    assert manifest.mechanism is not None
+    assert manifest.mechanism["expected_batch_size"] == pytest.approx(4.0)

@@ -12,6 +12,7 @@ gradient that is not finite (it then contributes nothing), and the noise is the 
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -82,8 +83,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         per_pair = self._per_pair(units if isinstance(units, int) else len(units))
         if isinstance(units, int):
             return self._clip(per_pair)
-        names, places = units.unique_consecutive(return_inverse=True)
-        found = names.tolist()
+        found = [name for name, _ in groupby(units.tolist())]
+        starts = torch.cat([torch.ones(1, dtype=torch.bool), units[1:] != units[:-1]])
+        places = starts.cumsum(0) - 1
         grouped = [
             each.new_zeros(len(found), *each.shape[1:]).index_add_(0, places, each)
             for each in per_pair
@@ -133,7 +135,8 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         for parameter, gradients in zip(self.params, per_unit, strict=True):
             gradients[~finite] = 0.0
             parameter.grad_sample = gradients
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in per_unit]).norm(dim=0)
+        each_norm = [each.flatten(1).norm(dim=1) for each in per_unit]
+        norms: torch.Tensor = torch.stack(each_norm).norm(dim=0)
         self.clip_and_accumulate()
         self._forget_rows()
         return norms

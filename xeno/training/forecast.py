@@ -21,6 +21,7 @@ from xeno.privacy.rdp import Mechanism
 from xeno.training.plan import ADVISED_PAIRS, TrainingPlan
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.stages import NOUNS, StageData, noise_multipliers, stage_data, too_few
+from xeno.training.units import count_units
 
 if TYPE_CHECKING:
     from xeno.store.profile import Profile
@@ -69,17 +70,21 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     """
     base = inspect_base(Path(plan.base), profile.home)
     stages = stage_data(profile, plan)
-    recipes = [resolve(stage.plan, len(stage.training), base.shapes) for stage in stages]
+    recipes = [
+        resolve(stage.plan, count_units(stage.plan, stage.training), base.shapes)
+        for stage in stages
+    ]
     training = sum(len(stage.training) for stage in stages)
     held_out = sum(len(stage.held_out) for stage in stages)
     steps = sum(recipe.steps for recipe in recipes)
     ledger = PrivacyLedger(profile)
-    budget, budget_delta = ledger.budget()
-    spent = ledger.spent()
+    unit = plan.privacy_unit
+    budget, budget_delta = ledger.budget(unit)
+    spent = ledger.spent(unit)
     blockers, warnings = _about_units(plan, stages)
     run: _Private | None = None
     if plan.private and all(stage.training for stage in stages):
-        run = _private(plan, recipes, ledger.history(), budget, budget_delta, spent)
+        run = _private(plan, recipes, ledger.history(unit), budget, budget_delta, spent)
         if run is None or run.epsilon < plan.least_epsilon_share * plan.epsilon:
             left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
             blockers.append(
@@ -201,8 +206,9 @@ def _sentence(
         )
     if run is None:
         return "A private run cannot start."
+    one = "one" if plan.privacy_unit == "pair" else plan.privacy_unit
     return (
         f"Learns from {what} in {steps} noisy steps at epsilon {run.epsilon:.2f} "
-        f"({strength(run.epsilon)} protection of every single one). Afterwards "
+        f"({strength(run.epsilon)} protection of every single {one}). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

@@ -26,6 +26,7 @@ from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
 from xeno.training.rows import Row
 from xeno.training.samples import Samples
+from xeno.training.units import by_unit
 
 _PATIENCE = 2.0
 """Seconds that measuring a kept version may take after a stop."""
@@ -188,9 +189,10 @@ class Loop:
         passes in an order that follows from the seed."""
         rows, recipe = list(self._rows), self._recipe
         if self._plan.private:
-            stream = CipherStream()
+            units, stream = by_unit(rows), CipherStream()
             for _ in range(recipe.steps):
-                yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
+                drawn = stream.poisson_sample(len(units), recipe.sample_rate)
+                yield [row for i in drawn for row in units[i]]
             return
         yield from passes(rows, self._plan, int(recipe.batch_size), recipe.steps, self._ease)
 
@@ -206,7 +208,7 @@ class Loop:
         with dropping(self._policy.model, self._plan.seed, self._before + taken):
             for part in self._parts(batch):
                 result = self._losses(part, objective)
-                self._learner.add(result.loss)
+                self._learner.add(result.loss, [row.unit for row in part])
                 measures = measures.plus(part, result)
         before = self._snapshot() if taken == 0 else None
         rate = self._recipe.schedule.rate(taken)

@@ -35,6 +35,7 @@ class Row:
     """A unit as token ids: a pair, or one reply (`rejected` is empty).
 
     `desirable` says of one rated reply whether it was good. `cuts` is what it lost to fit.
+    `unit` names the rows that differential privacy hides together; empty: this one alone.
     """
 
     pair_id: str
@@ -44,6 +45,7 @@ class Row:
     weight: float = 1.0
     cuts: tuple[Cut, ...] = ()
     desirable: bool = True
+    unit: str = ""
 
     @property
     def tokens(self) -> int:
