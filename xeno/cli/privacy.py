@@ -9,11 +9,15 @@ from typing import Any, get_args
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, when
 from xeno.cli.session import unlocked
+from xeno.events import AuditProgress
+from xeno.models.starter import starter_folder
 from xeno.privacy.accounts import PERIOD_MEANING, PERIOD_WARNING, RESET_MEANING, UNITS
-from xeno.privacy.budget import strength
+from xeno.privacy.audit.words import checks_of, contradicted, leak_sentences
+from xeno.privacy.budget import DEFAULT_EPSILON, strength
 from xeno.privacy.entries import LedgerEntry, Period, Unit
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.ledger_files import account_of, written
+from xeno.workers.audit_client import AuditRun
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +35,11 @@ def add(commands: Commands) -> None:
     again.add_argument("--unit", choices=UNITS, default="pair")
     again.add_argument("--reason", default="", help="kept in the ledger")
     again.add_argument("--yes", action="store_true", help="do it")
+    check = group.add("audit", "test the mechanism, the books and how much a run leaks", run_audit)
+    check.add_argument("--canaries", type=int, default=200, help="random pairs (0: no leak check)")
+    check.add_argument("--epsilon", type=float, default=DEFAULT_EPSILON, help="of the run")
+    check.add_argument("--no-privacy", action="store_true", help="a run without noise")
+    check.add_argument("--base", type=Path, help="another base than the starter model")
 
 
 def status(arguments: Namespace, output: Output) -> int | None:
@@ -85,6 +94,33 @@ def reset(arguments: Namespace, output: Output) -> int | None:
             output.say("Nothing was changed. Repeat with --yes and --reason to do it.")
         _shown(book, output, arguments.unit)
     return 0
+
+
+def run_audit(arguments: Namespace, output: Output) -> int | None:
+    """Exit status 1 where a check fails, or the leak proves more than the run claims."""
+    plan = {"private": not arguments.no_privacy, "epsilon": arguments.epsilon}
+    last = -1
+
+    def tell(progress: AuditProgress) -> None:
+        nonlocal last
+        if int(10 * progress.share) > last:
+            last = int(10 * progress.share)
+            output.progress(f"{progress.share:4.0%} {progress.text}")
+
+    with unlocked(arguments) as profile:
+        run = AuditRun(profile, arguments.base or starter_folder(), arguments.canaries, plan, tell)
+        try:
+            found = run.wait()
+        except BaseException:  # Ctrl-C: no child outlives the command
+            run.stop()
+            raise
+    for title, passed, said in checks_of(found):
+        output.say(f"{'ok    ' if passed else 'FAILED'} {title}. {said}")
+    for sentence in leak_sentences(found):
+        output.say(sentence)
+    sound = all(passed for _, passed, _ in checks_of(found)) and not contradicted(found)
+    output.result(found | {"sound": sound})
+    return 0 if sound else 1
 
 
 def _shown(book: PrivacyLedger, output: Output, unit: Unit = "pair") -> None:
