@@ -6,6 +6,7 @@ from PyQt6.QtWidgets import QCheckBox, QHBoxLayout
 
 from ui.forecasting import ForecastFeed
 from ui.session import PLAN, Session
+from ui.widgets.audit_panel import AuditPanel
 from ui.widgets.basics import Card, Page, allow, button, label, row
 from ui.widgets.budget_panel import BudgetPanel
 from ui.widgets.epsilon_slider import EpsilonSlider
@@ -65,6 +66,7 @@ class PrivacyTab(Page):
         lower.addWidget(self._details_card(), 1)
         lower.addWidget(self._storage_card(), 1)
         self.add(lower)
+        self.add(self._audit_card())
         session.plan_changed.connect(self._show_plan)
         session.versions_changed.connect(self.reload)
         feed.updated.connect(self._show_next)
@@ -145,6 +147,12 @@ class PrivacyTab(Page):
         self.hosts.setAccessibleName("Hosts this program may talk to")
         card.add(self.hosts)
         card.body.addStretch(1)
+        return card
+
+    def _audit_card(self) -> Card:
+        card = Card("Leak check")
+        self.audit = AuditPanel(self._session)
+        card.add(self.audit)
         return card
 
     # Showing ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
+from tiny_models import make_llama
 
 from ui.main_window import MainWindow
 from ui.privacy_report import report_html, report_pdf
@@ -105,3 +106,36 @@ def test_the_report_says_all_and_is_the_same_for_the_same_ledger(
     first = report_pdf(report, hosts)
     qtbot.wait(1100)  # Qt dates a file to the second
     assert report_pdf(report, hosts) == first
+
+
+@pytest.fixture
+def tiny_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A quick model in the starter's place, in the leak check alone."""
+    folder = make_llama(tmp_path / "tiny")
+    monkeypatch.setattr("ui.widgets.audit_panel.starter_folder", lambda: folder)
+    return folder
+
+
+def test_the_leak_check_runs_beside_the_window_and_says_what_it_found(
+    window: MainWindow, qtbot: QtBot, tiny_starter: Path
+) -> None:
+    panel = window.privacy.audit
+    assert "No check is running" in panel.stop.toolTip()
+    panel.canaries.setValue(20)
+    panel.begin()
+    assert not panel.start.isEnabled()
+    qtbot.waitUntil(lambda: panel.start.isEnabled(), timeout=200_000)
+    assert panel.checks.rowCount() == 8
+    assert not panel.notice.isVisibleTo(panel)
+    assert "20 random pairs" in panel.leak.text()
+    assert "no proof of privacy" in panel.leak.text()
+
+
+def test_a_leak_check_can_be_stopped(window: MainWindow, qtbot: QtBot, tiny_starter: Path) -> None:
+    panel = window.privacy.audit
+    panel.begin()
+    qtbot.waitUntil(lambda: panel._run is not None)
+    panel.end()
+    qtbot.waitUntil(lambda: panel.start.isEnabled(), timeout=30_000)
+    assert "Stopped" in panel.state.text()
+    assert not panel.notice.isVisibleTo(panel)
