@@ -16,6 +16,7 @@ from xeno.paths import Home
 from xeno.store.conversations import Conversations
 from xeno.store.pairs import Pairs
 from xeno.store.profile import open_profile
+from xeno.words import count
 
 ROOT = Path(__file__).parents[1]
 PAIR = {"prompt": "How do I cook rice?", "chosen": "- Rinse it.", "rejected": "Well, first of all."}
@@ -217,12 +218,14 @@ def test_versions_and_deployment_without_any_version(
 def test_a_plan_that_cannot_be_is_refused_by_name(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--set", "beta=-1"]) == 1
+    assert main(["train", "--set", "beta=-1"]) == 2
     assert "'beta'" in capsys.readouterr().err
-    assert main(["train", "--set", "colour=blue"]) == 1
+    assert main(["train", "--set", "colour=blue"]) == 2
     assert "'colour'" in capsys.readouterr().err
-    assert main(["train", "--epsilon", "0"]) == 1
-    assert main(["train", "--set", "beta"]) == 1
+    assert main(["train", "--epsilon", "0"]) == 2
+    assert main(["train", "--set", "beta"]) == 2
+    assert main(["import"]) == 2
+    assert main(["pairs", "delete"]) == 2
 
 
 def test_training_on_too_few_pairs_is_refused_before_it_starts(
@@ -255,6 +258,10 @@ def test_doctor_fails_where_the_home_cannot_be_written(
 
 
 def test_numbers_are_written_as_people_say_them() -> None:
+    assert [count(n, "pair") for n in (0, 1, 2, 12345)] == [
+        "0 pairs", "1 pair", "2 pairs", "12,345 pairs",
+    ]  # fmt: skip
+    assert count(1, "pair is", "pairs are") == "1 pair is"
     assert [printing.duration(s) for s in (48, 185, 7800)] == ["48 s", "3 min 5 s", "2 h 10 min"]
     assert [printing.size(n) for n in (12, 25_000_000)] == ["12 bytes", "25.0 MB"]
     assert printing.first_line("a\n b " * 40, 10) == "a b a b a…"

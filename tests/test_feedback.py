@@ -83,6 +83,42 @@ def test_a_choice_prefers_one_reply_and_the_conversation_goes_on_with_it(
     assert [message.content for message in now[:2]] == ["Which tea?", "Black."]
 
 
+def test_choosing_the_other_way_round_switches_the_first_choice_off(
+    profile: Profile, talk: list[StoredMessage]
+) -> None:
+    recorder, pairs, lost, kept = FeedbackRecorder(profile), Pairs(profile.db), talk[1], talk[2]
+    recorder._learner.set_consent(True)
+    first = recorder.choose(lost.id, kept.id)
+    second = recorder.choose(kept.id, lost.id)
+    assert [pair.id for pair in pairs.all(active=True)] == [second.id]
+    taught = profile.db.read("SELECT DISTINCT pair_id FROM learning_evidence")
+    assert first.id not in {row["pair_id"] for row in taught}
+    assert [m.id for m in Conversations(profile.db).messages(kept.conversation_id)][1] == kept.id
+    assert recorder.choose(lost.id, kept.id).id == first.id
+    assert [pair.id for pair in pairs.all(active=True)] == [first.id]
+
+
+def test_the_newest_reply_is_compared_with_the_one_before(
+    profile: Profile, talk: list[StoredMessage]
+) -> None:
+    recorder, conversations = FeedbackRecorder(profile), Conversations(profile.db)
+    assert [reply.id for reply in recorder.last_two(talk[1].id)] == [talk[1].id, talk[2].id]
+    with pytest.raises(InvalidValueError, match="once only"):
+        recorder.last_two(talk[4].id)
+    recorder.choose(talk[2].id, talk[1].id)
+    third = conversations.add_message(talk[4].conversation_id, "assistant", "Three minutes.")
+    conversations.supersede(talk[4].id)
+    earlier, this = recorder.last_two(third.id)
+    assert (earlier.id, this.id) == (talk[4].id, third.id)
+    pair = recorder.choose(this.id, earlier.id)
+    fourth = conversations.add_message(talk[4].conversation_id, "assistant", "Two, or three.")
+    conversations.supersede(third.id)
+    assert recorder.last_two(third.id)[1].id == fourth.id
+    later = recorder.choose(fourth.id, third.id)
+    assert Pairs(profile.db).get(pair.id).active, "a choice between two others stands"
+    assert later.prompt == pair.prompt
+
+
 def test_only_replies_to_the_same_turn_can_be_compared(
     profile: Profile, talk: list[StoredMessage]
 ) -> None:

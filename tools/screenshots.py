@@ -168,7 +168,7 @@ def train(pictures: Pictures, private: bool) -> None:
     window.tabs.setCurrentWidget(window.training)
     pictures.until(window.training.start.isEnabled, 60)
     window.training.start.click()
-    pictures.until(lambda: window.training.progress.value() >= 5 or not window.training.training)
+    pictures.until(lambda: window.training.view.progress.value() >= 5 or not window.training.training)
     pictures.take("light-training-private" if private else "light-training")
     pictures.until(lambda: not window.training.training)
     pictures.take("light-result-private" if private else "light-result")

@@ -1,4 +1,4 @@
-"""The assistant: the conversation at the right of the window, and what is said about replies."""
+"""The assistant: the conversation at the right of the window."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from PyQt6.QtGui import QKeyEvent
 from PyQt6.QtWidgets import QDockWidget, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ui.chat import Chat, Opened
+from ui.reply_feedback import ReplyFeedback
 from ui.session import Session
 from ui.version_names import VersionNames
 from ui.widgets.basics import ElidedLabel, Tool, allow, row, set_kind
@@ -15,11 +16,9 @@ from ui.widgets.comparison import Comparison
 from ui.widgets.conversation_list import ConversationList
 from ui.widgets.message_view import MessageView
 from ui.widgets.notice import Notice
+from ui.words import count
 from xeno.assistant import Reply
-from xeno.errors import XenoError
-from xeno.feedback.recorder import FeedbackRecorder
 from xeno.store.conversations import StoredMessage
-from xeno.store.pairs import Pair
 
 NARROWEST = 360  # px
 
@@ -67,7 +66,7 @@ class AssistantDock(QDockWidget):
         self.setAccessibleName("Assistant")
         self._session = session
         self._names = names
-        self._recorder = FeedbackRecorder(session.profile)
+        self._feedback = ReplyFeedback(session)
         self._replaced: str | None = None  # the reply that is being regenerated
         self.chat = Chat(session)
         self.title = ElidedLabel("New conversation")
@@ -150,7 +149,7 @@ class AssistantDock(QDockWidget):
         self.chat.failed.connect(self._failed)
         self.chat.busy_changed.connect(lambda _: self._gate())
         self.chat.busy_changed.connect(self.comparison.set_busy)
-        self.chat.replied.connect(lambda _: self.comparison.replied())
+        self._feedback.chosen.connect(self._chosen)
         self._session.host_state.connect(self._host_state)
         self._names.changed.connect(self.view.describe_again)
 
@@ -245,10 +244,15 @@ class AssistantDock(QDockWidget):
                 kind="warning",
             )
         elif reply.finished.dropped_turns:
+            dropped = count(reply.finished.dropped_turns, "turn was", "turns were")
             self.notice.inform(
                 "The conversation is longer than the model can read.",
-                f"The first {reply.finished.dropped_turns} turns were left out.",
+                f"The first {dropped} left out.",
             )
+        if self.view.earlier_reply is None:
+            self.comparison.replied()
+        else:
+            self.comparison.tell_on(self._offer_choice)
         self._gate()
 
     def _failed(self, error: BaseException) -> None:
@@ -285,38 +289,17 @@ class AssistantDock(QDockWidget):
             about.append("cut at the longest allowed length")
         return " · ".join(about)
 
-    # Feedback -----------------------------------------------------------------------------
-
     def _wire(self, bubble: ReplyBubble) -> None:
         bubble.regenerate.connect(self._regenerate)
-        bubble.thumbed.connect(lambda message_id, up: self._thumb(bubble, message_id, up))
-        bubble.rated.connect(lambda message_id, stars: self._rate(bubble, message_id, stars))
-        bubble.corrected.connect(lambda message_id, text: self._correct(bubble, message_id, text))
+        self._feedback.wire(bubble)
 
-    def _thumb(self, bubble: ReplyBubble, message_id: str, up: bool) -> None:
-        self._session.do(lambda: self._recorder.thumb(message_id, up), self._kept, owner=bubble)
+    def _offer_choice(self, on: bool) -> None:
+        """After a regeneration, if comparisons are wanted; one question at a time."""
+        if on and self.comparison.asking is None:
+            self._feedback.offer_choice(self.view)
+        else:
+            self.view.settle()
 
-    def _rate(self, bubble: ReplyBubble, message_id: str, stars: int) -> None:
-        self._session.do(lambda: self._recorder.rate(message_id, stars), self._kept, owner=bubble)
-
-    def _kept(self, _result: object) -> None:
-        self._session.replies_changed.emit()
-
-    def _correct(self, bubble: ReplyBubble, message_id: str, text: str) -> None:
-        def done(pair: Pair) -> None:
-            bubble.close_editor()
-            notes = " ".join(pair.quality_notes)
-            bubble.tell(f"Kept as a preference pair, quality {pair.quality:.2f}. {notes}".strip())
-            set_kind(bubble.said, "tiny")
-            self._session.pairs_changed.emit()
-            self._session.replies_changed.emit()
-
-        def failed(error: BaseException) -> None:
-            if isinstance(error, XenoError) and bubble.editor is not None:
-                bubble.editor.refuse(str(error))
-            else:
-                self._session.tasks.failed.emit(error)
-
-        self._session.do(
-            lambda: self._recorder.correct(message_id, text), done, owner=bubble, failed=failed
-        )
+    def _chosen(self) -> None:
+        self.input.setFocus()
+        self._gate()

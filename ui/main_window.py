@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +37,8 @@ from ui.widgets.basics import label
 from ui.widgets.notice import Notice
 from ui.words import count
 from xeno import __version__
+from xeno.data.transcript import write_transcript
 from xeno.store.conversations import Conversations
-from xeno.store.files import write_atomic
 from xeno.store.runs import Run, Runs
 
 SHORTCUTS = (
@@ -56,7 +55,7 @@ SHORTCUTS = (
     ("Ctrl+B", "Show or hide the assistant"),
     ("Ctrl+I", "Import preference pairs"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo an edit of pairs"),
-    ("1, 2, 0", "In a comparison: the first, the second, neither is better"),
+    ("1, 2, 0", "Between two replies: the first, the second, neither is better (or with Alt)"),
     ("Ctrl+S", "Export the conversation"),
     ("F5", "Refresh the open tab"),
     ("F1", "This list"),
@@ -123,6 +122,7 @@ class MainWindow(QMainWindow):
         self._session.warm_host()
         runs = Runs(self._session.profile.db)
         self._session.do(runs.mark_interrupted, self._tell_interrupted, owner=self)
+        self._session.runs.begin()
         # Loaded ahead on another thread, so that the first plot is there at once.
         self._session.do(lambda: importlib.import_module("pyqtgraph"))
         self.personalization.prepare()
@@ -276,14 +276,7 @@ class MainWindow(QMainWindow):
 
         def work() -> None:
             assert conversation_id is not None
-            turns = store.messages(conversation_id)
-            if path.suffix.lower() == ".json":
-                listed = [{"role": turn.role, "content": turn.content} for turn in turns]
-                text = json.dumps(listed, ensure_ascii=False, indent=2)
-            else:
-                who = {"user": "You", "assistant": "Assistant"}
-                text = "\n\n".join(f"**{who[turn.role]}**\n\n{turn.content}" for turn in turns)
-            write_atomic(path, (text + "\n").encode())
+            write_transcript(path, store.messages(conversation_id))
 
         self._session.do(
             work, lambda _: self.notice.inform("The conversation is exported."), owner=self
@@ -403,13 +396,18 @@ class MainWindow(QMainWindow):
         question = QMessageBox(self)
         question.setWindowTitle("A run is training")
         question.setText("Stop the run and close?")
+        later = question.addButton("&Go on next time", QMessageBox.ButtonRole.AcceptRole)
         keep = question.addButton("&Keep what it learned", QMessageBox.ButtonRole.AcceptRole)
         discard = question.addButton("&Discard it", QMessageBox.ButtonRole.DestructiveRole)
         stay = question.addButton("&Stay", QMessageBox.ButtonRole.RejectRole)
         question.setDefaultButton(stay)
         question.setEscapeButton(stay)
         question.exec()
-        if question.clickedButton() not in (keep, discard):
+        clicked = question.clickedButton()
+        if clicked not in (later, keep, discard):
             return False
-        self.training.stop_run(keep=question.clickedButton() is keep)
+        if clicked is later:
+            self.training.put_back()
+        else:
+            self.training.stop_run(keep=clicked is keep)
         return True

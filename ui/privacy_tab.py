@@ -12,7 +12,7 @@ from ui.widgets.budget_panel import BudgetPanel
 from ui.widgets.epsilon_slider import EpsilonSlider
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
-from ui.widgets.plan_form import PlanForm
+from ui.widgets.setting_row import SettingRow
 from xeno.privacy.budget import DEFAULT_EPSILON
 from xeno.privacy.hosts import Contact, contacts
 from xeno.training.forecast import Forecast
@@ -127,9 +127,13 @@ class PrivacyTab(Page):
 
     def _details_card(self) -> Card:
         card = Card("Details")
-        self.form = PlanForm(_DETAILS)
-        self.form.edited.connect(lambda name, value: self._session.set(PLAN + name, value))
-        card.add(self.form)
+        fields = TrainingPlan.model_fields
+        self.settings = {
+            name: SettingRow(self._session.theme, name, fields[name]) for name in _DETAILS
+        }
+        for line in self.settings.values():
+            line.edited.connect(lambda name, value: self._session.set(PLAN + name, value))
+            card.add(line)
         card.add(label(_NOT_COVERED, "tiny"))
         card.body.addStretch(1)
         return card
@@ -169,11 +173,10 @@ class PrivacyTab(Page):
         allow(self.slider.slider, reason)
         allow(self.default, reason)
         allow(self.without, reason)
-        self.form.allow_editing(reason)
-        fields = TrainingPlan.model_fields
-        self.form.show_values(
-            {name: self._session.setting(PLAN + name, fields[name].default) for name in _DETAILS}
-        )
+        for name, line in self.settings.items():
+            line.allow_editing(reason)
+            default = TrainingPlan.model_fields[name].default
+            line.show_value(self._session.setting(PLAN + name, default))
 
     def _show_hosts(self, found: tuple[Contact, ...]) -> None:
         self.hosts.setText(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from xeno.words import count as count
+
 NONE = "\N{EN DASH}"
 
 
@@ -38,17 +40,22 @@ def size(count: int | float) -> str:
     return f"{value:.1f} GB"
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """'1 pair', '7 pairs'."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def shown_of(shown: int, matching: int, total: int, one: str, many: str = "") -> str:
     """How many there are: '7 pairs', '3 of 7 pairs', 'the last 500 of 900 found, 2,000 pairs'."""
     there = count(total, one, many)
     if shown < matching:
         return f"the last {shown:,} of {matching:,} found, {there}"
     return f"{matching:,} of {there}" if matching < total else there
+
+
+def short(value: float, as_share: bool = False) -> str:
+    """A number in about three figures: '0.412', '1,470', '5.0e-04'; a percentage if `as_share`."""
+    if as_share:
+        return share(value)
+    size_of = abs(value)
+    if size_of >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if size_of >= 1e-3 or value == 0 else f"{value:.1e}"
 
 
 def share(value: float | None) -> str:

@@ -42,6 +42,7 @@ from xeno.store.profile import Profile, open_profile
 from xeno.training.plan import TrainingPlan
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import HostClient
 from xeno.workers.training_client import TrainingRun
 
@@ -226,7 +227,7 @@ class _Demo:
 
     def _correct(self, candidates: Sequence[str], wanted: int) -> int:
         """Chat and correct until `wanted` replies are corrected; how many there are then."""
-        self._say(f"Chatting, and correcting {wanted} replies to brief bullets.")
+        self._say(f"Chatting, and correcting {count(wanted, 'reply', 'replies')} to brief bullets.")
         recorder = FeedbackRecorder(self._profile)
         done = 0
         for question in candidates:

@@ -77,8 +77,8 @@ def test_from_a_reply_to_a_version_and_back(
         qtbot.mouseClick(window.training.start, LEFT)
         assert "training" in window.training.start.toolTip()
     assert ended.args is not None
-    assert ended.args[0].status == "completed", window.training.log.toPlainText()
-    assert window.training.loss.points("loss")
+    assert ended.args[0].status == "completed", window.training.view.log.lines()
+    assert window.training.view.charts.plots["loss"].points("training")
     assert window.training.result.isVisible()
     assert "not private" in window.training.result.sentence.text()
 
@@ -118,7 +118,7 @@ def test_a_run_is_stopped_and_discarded(
     _import(window, pairs_file(40), qtbot)
     _ready_to_train(window, qtbot, epochs=200)
     qtbot.mouseClick(window.training.start, LEFT)
-    qtbot.waitUntil(lambda: window.training.progress.value() >= 1, timeout=LONG)
+    qtbot.waitUntil(lambda: window.training.view.progress.value() >= 1, timeout=LONG)
     with qtbot.waitSignal(window._session.run_finished, timeout=15_000) as ended:
         window.training.stop_run(keep=False)
         assert not window.training.stop.isEnabled()
@@ -135,7 +135,7 @@ def test_a_killed_trainer_is_told_and_the_window_lives(
     _import(window, pairs_file(40), qtbot)
     _ready_to_train(window, qtbot, epochs=200)
     qtbot.mouseClick(window.training.start, LEFT)
-    qtbot.waitUntil(lambda: window.training.progress.value() >= 1, timeout=LONG)
+    qtbot.waitUntil(lambda: window.training.view.progress.value() >= 1, timeout=LONG)
     thread = window.training.thread_of_run
     assert thread is not None
     assert thread.pid is not None

@@ -313,7 +313,7 @@ class IntentsPage(Page):
         allow(self.add_button, missing)
         state = self._state
         named = state.named if state else 0
-        few = f"{_LEAST} examples with an intent are needed; there are {named}."
+        few = f"{_LEAST} examples with an intent are needed; you have {named}."
         running = "The intents are being learned." if self._training else ""
         enough = named >= _LEAST and state is not None and len(state.intents) > 1
         if named >= _LEAST:
@@ -550,7 +550,7 @@ def _sentence(state: _State) -> str:
     fit = state.fit
     if fit is None:
         missing = max(0, _LEAST - state.named)
-        more = f" {missing} more are needed." if missing else ""
+        more = f" {count(missing, 'more is', 'more are')} needed." if missing else ""
         return f"Nothing is learned yet. {count(state.named, 'example')} with an intent.{more}"
     since = f" {count(state.fresh, 'example')} came since." if state.fresh else ""
     return (

@@ -27,6 +27,10 @@ class BasePicker(QWidget):
         self._session = session
         self.choice = QComboBox()
         self.choice.setAccessibleName("Base model")
+        self.choice.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.choice.setMinimumContentsLength(14)
         self.choose_button = button(
             "Choose a &folder…", tip="A folder with config.json and safetensors"
         )

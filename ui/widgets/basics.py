@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PyQt6.QtCore import QSize, Qt
-from PyQt6.QtGui import QPainter, QPaintEvent
+from PyQt6.QtGui import QKeySequence, QPainter, QPaintEvent, QShortcut
 from PyQt6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -166,6 +168,13 @@ def named(widget: QWidget, name: str, tip: str = "") -> QWidget:
     if tip:
         widget.setToolTip(tip)
     return widget
+
+
+def on_key(where: QWidget, key: str, do: Callable[[], object]) -> None:
+    """Call `do` when `key` is pressed while the focus is in `where`."""
+    shortcut = QShortcut(QKeySequence(key), where)
+    shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+    shortcut.activated.connect(lambda: do())
 
 
 def allow(widget: QWidget, reason: str = "") -> None:

@@ -14,7 +14,7 @@ from PyQt6.QtWidgets import (
 )
 
 from ui.theme import Theme
-from ui.widgets.basics import Tool, button, label, row
+from ui.widgets.basics import Tool, button, label, row, set_kind
 from ui.words import count
 from xeno.feedback.recorder import Feedback
 from xeno.store.conversations import StoredMessage
@@ -93,6 +93,9 @@ class ReplyBubble(Bubble):
         self.editor: CorrectionEditor | None = None
         self._thumb: bool | None = None
         self._rating = 0
+        self.role = label("The earlier reply", "tiny")
+        self.role.hide()
+        self.column.insertWidget(0, self.role)
         self.meta = label("", "tiny")
         self.meta.setAccessibleName("Which version answered, and how fast")
         self.said = label("", "tiny")
@@ -143,6 +146,12 @@ class ReplyBubble(Bubble):
             self.regenerate_button.setVisible(last)
         elif self.action_bar is not None:
             self.action_bar.hide()
+
+    def set_earlier(self, earlier: bool) -> None:
+        """It was regenerated and stands here to be compared, or is the reply again."""
+        self.role.setVisible(earlier)
+        self.set_last(not earlier)
+        set_kind(self.frame, "assistant-earlier" if earlier else "assistant")
 
     def tell(self, text: str) -> None:
         """Say under the reply what became of the feedback."""

@@ -23,7 +23,7 @@ from ui.widgets.basics import button, label, row
 from ui.widgets.budget_meter import BudgetMeter
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
-from ui.words import NONE, figure, moment
+from ui.words import NONE, count, figure, moment
 from xeno.privacy.accounts import PERIOD_MEANING, PERIOD_WARNING, RESET_MEANING
 from xeno.privacy.analyzer import PrivacyAnalyzer
 from xeno.privacy.entries import Budget, LedgerEntry, Period, Unit
@@ -262,5 +262,5 @@ def _details(entry: LedgerEntry) -> str:
     mechanism = entry.mechanism
     return (
         f"rate {mechanism.sample_rate:.3g}, noise {mechanism.noise_multiplier:.3g}, "
-        f"{mechanism.steps} steps"
+        f"{count(mechanism.steps, 'step')}"
     )

@@ -22,7 +22,6 @@ from PyQt6.QtWidgets import (
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
 from ui.widgets.basics import allow, button, label, row
-from ui.widgets.import_panel import things
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
 from ui.widgets.teacher_form import TeacherForm
@@ -32,6 +31,7 @@ from xeno.collect.documents import markdown, source
 from xeno.collect.git import GitHistory
 from xeno.collect.journal import journal
 from xeno.data.importing import ImportReport, import_file
+from xeno.data.shown import things
 
 _SHOWN = 1000  # entries of a plan that are listed
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PyQt6.QtCore import Qt
-from PyQt6.QtGui import QKeySequence, QShortcut
 from PyQt6.QtWidgets import QFrame, QGridLayout, QTextBrowser, QVBoxLayout, QWidget
 
 from ui.session import Session
-from ui.widgets.basics import Tool, allow, button, label, row, set_kind
+from ui.widgets.basics import Tool, allow, button, label, on_key, row, set_kind
 from xeno.store.pairs import Pair
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ class Comparison(QFrame):
         )
         for key, control, answer in answers:
             control.clicked.connect(lambda _=False, answer=answer: self._answer(answer))  # type: ignore[attr-defined]
-            shortcut = QShortcut(QKeySequence(key), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(lambda answer=answer: self._answer(answer))
+            on_key(self, key, partial(self._answer, answer))
 
     # Offering -----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 from PyQt6.QtCore import Qt, pyqtSignal
@@ -26,8 +25,6 @@ from ui.widgets.basics import allow, button, label, row
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
 from ui.words import count, share
-from xeno.data.forms import IntentRow, MemoryRow, SettingRow
-from xeno.data.histories import History
 from xeno.data.importing import (
     ImportPreview,
     ImportReport,
@@ -37,22 +34,10 @@ from xeno.data.importing import (
     preview,
 )
 from xeno.data.mapping import FIELDS
-from xeno.data.writing import Storable
-from xeno.store.examples import Example
-from xeno.store.pairs import Pair
+from xeno.data.shown import KIND_NAMES, texts, things
 
 _LISTED = 500  # rejected lines that are shown
 _FILES = "Data (*.jsonl *.json *.csv *.tsv *.parquet *.txt *.gz *.zst *.zip);;All files (*)"
-KIND_NAMES: Mapping[str, tuple[str, str]] = {
-    "pair": ("pair", "pairs"),
-    "instruction": ("instruction", "instructions"),
-    "unpaired": ("rated reply", "rated replies"),
-    "chat": ("chat", "chats"),
-    "intent": ("intent example", "intent examples"),
-    "conversation": ("conversation", "conversations"),
-    "preference": ("preference", "preferences"),
-    "memory": ("memory", "memories"),
-}
 
 
 class ImportPanel(QWidget):
@@ -333,39 +318,16 @@ class ImportPanel(QWidget):
         self.settled.emit()
 
 
-def things(counts: Mapping[str, int]) -> str:
-    """What was stored, in words: '30 pairs and 2 chats'."""
-    words = [count(n, *KIND_NAMES.get(kind, (kind, ""))) for kind, n in counts.items() if n]
-    return " and ".join(words) if words else "Nothing"
-
-
 def _columns() -> list[Column[PreviewRow]]:
     return [
         Column("Line", lambda each: f"{each.line:,}", lambda each: each.line, right=True),
         Column("Kind", lambda each: KIND_NAMES.get(each.kind, (each.kind,))[0]),
-        Column("Asked", lambda each: _texts(each.stored)[0]),
-        Column("Reply", lambda each: _texts(each.stored)[1]),
-        Column("Beside it", lambda each: _texts(each.stored)[2]),
+        Column("Asked", lambda each: texts(each.stored)[0]),
+        Column("Reply", lambda each: texts(each.stored)[1]),
+        Column("Beside it", lambda each: texts(each.stored)[2]),
         Column(
             "Known",
             lambda each: "yes" if each.known else "no",
             tip="Stored already: it would not be stored again",
         ),
     ]
-
-
-def _texts(thing: Storable) -> tuple[str, str, str]:
-    """A thing in three texts: what was asked, what was said, and what stands beside it."""
-    if isinstance(thing, Pair):
-        return thing.prompt[-1].content, thing.chosen, f"rejected: {thing.rejected}"
-    if isinstance(thing, Example):
-        return thing.prompt[-1].content, thing.reply, thing.label or ""
-    if isinstance(thing, IntentRow):
-        return thing.text, thing.reply, thing.intent
-    if isinstance(thing, History):
-        said = next((turn.content for turn in thing.turns if turn.role == "assistant"), "")
-        return thing.title, said, count(len(thing.turns), "turn")
-    if isinstance(thing, SettingRow):
-        return thing.key, thing.value, ""
-    assert isinstance(thing, MemoryRow)
-    return f"{thing.topic} {thing.name}".strip(), str(thing.content), thing.kind

@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from ui.theme import Theme
 from ui.widgets.basics import button, label
 from ui.widgets.bubbles import Bubble, ReplyBubble
+from ui.widgets.reply_choice import ReplyChoice
 from xeno.feedback.recorder import Feedback
 from xeno.store.conversations import StoredMessage
 
@@ -45,9 +46,11 @@ class MessageView(QScrollArea):
         self._wire = wire
         self._messages: tuple[StoredMessage, ...] = ()
         self._feedback: dict[str, list[Feedback]] = {}
-        self._shown = _FIRST_SHOWN
+        self._hidden = 0  # messages before those that are shown
         self._follow = True
         self.streamed: ReplyBubble | None = None
+        self.earlier_reply: ReplyBubble | None = None  # what the last reply was regenerated from
+        self.choice: ReplyChoice | None = None
         self.setAccessibleName("Conversation")
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -88,23 +91,28 @@ class MessageView(QScrollArea):
     ) -> None:
         """Show a conversation from its end."""
         self._messages, self._feedback = messages, feedback
-        self._shown = _FIRST_SHOWN
+        self._hidden = max(0, len(messages) - _FIRST_SHOWN)
         self._rebuild()
         self._to_end()
 
     def add_question(self, message: StoredMessage) -> None:
         """The user's message was sent."""
         self.invitation.hide()
+        self.settle()
+        self._messages += (message,)
         self._add(Bubble("user", message.content))
         self._to_end()
 
     def begin_reply(self, replaces: str | None = None) -> None:
-        """A reply is on its way; `replaces` is the id of the one it takes the place of."""
+        """A reply is on its way; `replaces` is the id of the one it takes the place of, which
+        stays in sight until `settle`."""
+        self.settle()
         for bubble in self.bubbles:
             if isinstance(bubble, ReplyBubble):
                 bubble.set_last(False)
                 if replaces is not None and bubble.message and bubble.message.id == replaces:
-                    self._remove(bubble)
+                    self.earlier_reply = bubble
+                    bubble.set_earlier(True)
         self.streamed = ReplyBubble(self._theme, "…")
         self._wire(self.streamed)
         self._add(self.streamed)
@@ -121,12 +129,42 @@ class MessageView(QScrollArea):
         if self.streamed is not None:
             self.streamed.keep(message, self._describe(message), [], last=True)
             self.streamed = None
+            self._messages += (message,)
 
     def drop_reply(self) -> None:
         """No reply came."""
         if self.streamed is not None:
             self._remove(self.streamed)
             self.streamed = None
+
+    def offer_choice(self) -> ReplyChoice | None:
+        """Ask under the last reply whether it is better than what it was regenerated from; None
+        where there is no such reply, or it says the same."""
+        earlier, last = self.earlier_reply, self.last_reply
+        if earlier is None or last is None or self.streamed is not None or self.choice is not None:
+            return None
+        if earlier.text.text().strip() == last.text.text().strip():
+            self.settle()
+            return None
+        self.choice = ReplyChoice()
+        self._add(self.choice)
+        self._to_end()
+        return self.choice
+
+    def settle(self, *, earlier: bool = False) -> None:
+        """Show one of the two replies only: the last one, or the `earlier` one again."""
+        if self.choice is not None:
+            self._remove(self.choice)
+            self.choice = None
+        kept, gone = self.last_reply, self.earlier_reply
+        self.earlier_reply = None
+        if gone is None or kept is None:
+            return
+        if earlier:
+            kept, gone = gone, kept
+        kept.set_earlier(False)
+        self._messages = tuple(m for m in self._messages if m is not gone.message)
+        self._remove(gone)
 
     def describe_again(self) -> None:
         """The names of versions changed."""
@@ -157,39 +195,47 @@ class MessageView(QScrollArea):
         return box
 
     def _rebuild(self) -> None:
-        self.streamed = None
+        self.streamed = self.earlier_reply = None
+        if self.choice is not None:
+            self._remove(self.choice)
+            self.choice = None
         for bubble in self.bubbles:
             self._remove(bubble)
-        shown = self._messages[-self._shown :]
         self.invitation.setVisible(not self._messages)
-        self.earlier.setVisible(len(shown) < len(self._messages))
+        shown = self._messages[self._hidden :]
         last = next((m.id for m in reversed(shown) if m.role == "assistant"), None)
         for message in shown:
-            if message.role == "user":
-                self._add(Bubble("user", message.content))
-                continue
-            bubble = ReplyBubble(self._theme)
-            self._wire(bubble)
-            self._add(bubble)
-            bubble.keep(
-                message,
-                self._describe(message),
-                self._feedback.get(message.id, []),
-                last=message.id == last,
-            )
+            self._show(message, last=message.id == last)
+        self.earlier.setVisible(self._hidden > 0)
 
     def _show_earlier(self) -> None:
-        self._shown += _STEP
+        """More of the conversation, above what is shown."""
         self._follow = False
-        self._rebuild()
+        shown_from = max(0, self._hidden - _STEP)
+        first = self._column.indexOf(self.earlier) + 1
+        for place, message in enumerate(self._messages[shown_from : self._hidden], start=first):
+            self._show(message, last=False, place=place)
+        self._hidden = shown_from
+        self.earlier.setVisible(self._hidden > 0)
 
-    def _add(self, bubble: Bubble) -> None:
-        self._column.insertWidget(self._column.count() - 1, bubble)
+    def _show(self, message: StoredMessage, *, last: bool, place: int | None = None) -> None:
+        if message.role == "user":
+            self._add(Bubble("user", message.content), place)
+            return
+        bubble = ReplyBubble(self._theme)
+        self._wire(bubble)
+        self._add(bubble, place)
+        feedback = self._feedback.get(message.id, [])
+        bubble.keep(message, self._describe(message), feedback, last=last)
 
-    def _remove(self, bubble: Bubble) -> None:
-        self._column.removeWidget(bubble)
-        bubble.hide()
-        bubble.deleteLater()
+    def _add(self, widget: QWidget, place: int | None = None) -> None:
+        """At `place` of the column, at its end by default."""
+        self._column.insertWidget(self._column.count() - 1 if place is None else place, widget)
+
+    def _remove(self, widget: QWidget) -> None:
+        self._column.removeWidget(widget)
+        widget.hide()
+        widget.deleteLater()
 
     def _to_end(self) -> None:
         self._follow = True

@@ -9,11 +9,11 @@ from PyQt6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
 from ui.widgets.basics import allow, button, row
-from ui.widgets.import_panel import things
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
 from ui.words import count, moment
 from xeno.data.imports import Import, Imports, Undone
+from xeno.data.shown import things
 
 
 class PastImports(QWidget):

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from PyQt6 import sip
-from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
+from PyQt6.QtCore import QTimer
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from ui.session import Session
 from ui.widgets.basics import label
+from ui.widgets.plot_look import colour_plot, make_plot
 
 _DRAW_EVERY = 400  # ms
 _SHORTEST_SPAN = 300.0  # seconds on a time axis
@@ -113,23 +114,7 @@ class LinePlot(QWidget):
     def _build(self) -> None:
         if sip.isdeleted(self):
             return
-        import pyqtgraph
-
-        axes = {"bottom": pyqtgraph.DateAxisItem()} if self._times else {}
-        plot = pyqtgraph.PlotWidget(axisItems=axes, background=None, enableMenu=False)
-        plot.setAccessibleName(self.accessibleName())
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        menu = plot.getPlotItem().ctrlMenu  # made without a parent, so it would outlive the window
-        self.destroyed.connect(menu.deleteLater)
-        plot.setMouseEnabled(x=False, y=False)
-        plot.hideButtons()
-        plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
-        for side in ("left", "bottom"):  # drawn again only when they change
-            plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
-        if self._shares:
-            plot.setYRange(0.0, 1.0)
-        if self._bottom:
-            plot.setLabel("bottom", self._bottom)
+        plot = make_plot(self, times=self._times, shares=self._shares, bottom=self._bottom)
         self._plot = plot
         self._column.addWidget(plot, 1)
         self._recolour()
@@ -138,23 +123,10 @@ class LinePlot(QWidget):
     def _recolour(self) -> None:
         if self._plot is None:
             return
-        import pyqtgraph
-
-        self._plot.setBackground(self._theme.colors.surface)
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(pyqtgraph.mkPen(self._theme.colors.border))
-            axis.setTextPen(pyqtgraph.mkPen(self._theme.colors.muted))
-            axis.setTickFont(self.font())
-            axis.enableAutoSIPrefix(False)
-            axis.setStyle(maxTickLevel=0)
-        self._plot.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
+        colour_plot(self._plot, self._theme.colors, self.font())
         for curve in self._curves.values():
             self._plot.removeItem(curve)
         self._curves.clear()
-        legend = self._plot.getPlotItem().legend
-        if legend is not None:
-            legend.setLabelTextColor(self._theme.colors.text)
         self._draw()
 
     def _draw(self) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import unlocked
 from xeno.errors import InvalidValueError
 from xeno.personalization.evidence import SIGNALS
 from xeno.personalization.learning import Belief, Learner
 from xeno.store.profile import Profile
+from xeno.words import count
 
 
 def add(commands: Commands) -> None:
@@ -69,7 +70,7 @@ def explain(arguments: Namespace, output: Output) -> int | None:
             for each in found
         ],
     )
-    output.say(f"{len(found)} of {total} pieces of evidence.")
+    output.say(f"{len(found)} of {count(total, 'piece')} of evidence.")
     output.result(
         {**_as_json(belief), "evidence_total": total, "evidence": [asdict(e) for e in found]}
     )
@@ -92,9 +93,7 @@ def decide(arguments: Namespace, output: Output) -> int | None:
 
 def switch(arguments: Namespace, output: Output) -> int | None:
     if arguments.signal is not None and arguments.state is None:
-        raise InvalidValueError(
-            "On or off?", "", f"Write 'xeno beliefs signals {arguments.signal} off'."
-        )
+        raise UsageError("On or off?", "", f"Write 'xeno beliefs signals {arguments.signal} off'.")
     with unlocked(arguments) as profile:
         learner = Learner(profile)
         if arguments.signal is not None:

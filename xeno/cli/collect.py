@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output
 from xeno.cli.session import interactive, unlocked
 from xeno.collect.collecting import Collector, Plan, collect, plan
@@ -25,6 +25,7 @@ from xeno.collect.teacher import (
 from xeno.data.importing import import_file
 from xeno.errors import InvalidValueError
 from xeno.store.profile import Profile
+from xeno.words import count
 
 _SHOWN = 20
 _FOLDERS = {"markdown": markdown, "source": source, "journal": journal}
@@ -95,7 +96,7 @@ def from_teacher(arguments: Namespace, output: Output) -> int | None:
             return 0
         if arguments.prompts is not None:
             if arguments.task == "correct":
-                raise InvalidValueError(
+                raise UsageError(
                     "Only replies can be corrected.", "", "Use 'compare' for questions of a file."
                 )
             questions = _questions(arguments.prompts)
@@ -141,9 +142,9 @@ def _run(
         output.result(_values(planned) | {"dry_run": True})
         return 0
     report = collect(collector, target)
-    output.say(f"{report.added} records added to {report.path}, {report.total} in all.")
-    for reason, count in sorted(report.skipped.items()):
-        output.say(f"  {count} gave none: {reason}")
+    output.say(f"{count(report.added, 'record')} added to {report.path}, {report.total} in all.")
+    for reason, number in sorted(report.skipped.items()):
+        output.say(f"  {number} gave none: {reason}")
     imported = None
     if arguments.bring and report.total:
         if profile is not None:
@@ -151,7 +152,7 @@ def _run(
         else:
             with unlocked(arguments) as opened:
                 imported = import_file(opened, report.path)
-        output.say(f"{imported.imported} imported, {imported.duplicates} were known already.")
+        output.say(f"{imported.imported} imported, {imported.duplicates} known already.")
     output.result(
         _values(planned)
         | {
@@ -174,8 +175,8 @@ def _show(planned: Plan, output: Output) -> None:
         output.say(f"  {entry.name}  ({entry.size})")
     if len(planned.entries) > _SHOWN:
         output.say(f"  and {len(planned.entries) - _SHOWN} more")
-    for reason, count in sorted(planned.left_out.items()):
-        output.say(f"{count} left out: {reason}")
+    for reason, number in sorted(planned.left_out.items()):
+        output.say(f"{number} left out: {reason}")
 
 
 def _agreed(planned: Plan, arguments: Namespace, output: Output) -> bool:

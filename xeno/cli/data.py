@@ -7,20 +7,17 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, size, when
 from xeno.cli.session import unlocked
 from xeno.data.exporting import KINDS, export, export_all
-from xeno.data.forms import IntentRow, MemoryRow, SettingRow
-from xeno.data.histories import History
 from xeno.data.importing import ImportReport, import_file, preview
 from xeno.data.imports import Import, Imports
 from xeno.data.mapping import parse
-from xeno.data.writing import Storable
-from xeno.errors import InvalidValueError
-from xeno.store.examples import Example
-from xeno.store.pairs import Pair, Pairs
+from xeno.data.shown import texts, things
+from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile
+from xeno.words import count
 
 SHOWN_REJECTED = 20
 PROGRESS_SECONDS = 5.0
@@ -54,7 +51,7 @@ def add(commands: Commands) -> None:
 def load(arguments: Namespace, output: Output) -> int | None:
     chosen = sum((arguments.file is not None, arguments.list, arguments.undo is not None))
     if chosen != 1:
-        raise InvalidValueError(
+        raise UsageError(
             "It is not clear what to do.", "Give a file, --list or --undo ID, one of them."
         )
     with unlocked(arguments) as profile:
@@ -70,7 +67,7 @@ def load(arguments: Namespace, output: Output) -> int | None:
         )
         ready = Pairs(profile.db).count(active=True)
     _say_report(report, output)
-    output.say(f"{ready} pairs are ready to learn from.")
+    output.say(f"{count(ready, 'pair is', 'pairs are')} ready to learn from.")
     output.result(
         {
             "import": report.import_id,
@@ -105,17 +102,16 @@ class _Progress:
 
 
 def _say_report(report: ImportReport, output: Output) -> None:
-    kinds = ", ".join(f"{count} {name}" for name, count in report.counts.items()) or "nothing"
-    output.say(f"Imported {kinds} ({report.format}: {_forms(report.forms)}).")
+    output.say(f"{things(report.counts)} imported ({report.format}: {_forms(report.forms)}).")
     output.say(
-        f"{report.duplicates} were known already, {report.rejected_count} records could not be "
-        "used."
+        f"{report.duplicates:,} known already, {count(report.rejected_count, 'record')} could not "
+        "be used."
     )
     _say_rejected(report.rejected, report.rejected_count, output)
     if report.counts.get("pair"):
         output.say(
-            f"The pairs are of {report.groups} groups; the chosen reply is the longer one in "
-            f"{report.longer_chosen:.0%} of them."
+            f"The pairs are of {count(report.groups, 'group')}; the chosen reply is the longer "
+            f"one in {report.longer_chosen:.0%} of them."
         )
     if report.import_id is not None:
         output.say(f"'xeno import --undo {report.import_id}' takes this back.")
@@ -126,7 +122,7 @@ def _preview(
 ) -> int | None:
     found = preview(profile, file, mapping=mapping)
     more = "" if found.complete else ", and more follow"
-    output.say(f"{found.file}: {found.format}, {found.records} records looked at{more}.")
+    output.say(f"{found.file}: {found.format}, {count(found.records, 'record')} looked at{more}.")
     output.say(f"Forms: {_forms(found.forms) or 'none known'}.")
     if found.columns:
         output.say(f"Columns: {', '.join(found.columns)}.")
@@ -134,7 +130,7 @@ def _preview(
         how = "guessed" if found.guessed else "as you said"
         pairs = ", ".join(f"{field}={column}" for field, column in found.mapping.items())
         output.say(f"Mapping ({how}): {pairs}.")
-    values = [(row, _shown(row.stored)) for row in found.rows]
+    values = [(row, texts(row.stored)) for row in found.rows]
     output.table(
         ("line", "kind", "prompt", "reply", "beside it", "known"),
         [
@@ -170,29 +166,12 @@ def _preview(
     return 1 if found.rejected_count and not found.rows else 0
 
 
-def _shown(thing: Storable) -> tuple[str, str, str]:
-    """A thing in three texts: what was asked, what was said, and what stands beside it."""
-    if isinstance(thing, Pair):
-        return thing.prompt[-1].content, thing.chosen, f"rejected: {thing.rejected}"
-    if isinstance(thing, Example):
-        return thing.prompt[-1].content, thing.reply, thing.label or ""
-    if isinstance(thing, IntentRow):
-        return thing.text, thing.reply, thing.intent
-    if isinstance(thing, History):
-        said = next((t.content for t in thing.turns if t.role == "assistant"), "")
-        return thing.title, said, f"{len(thing.turns)} turns"
-    if isinstance(thing, SettingRow):
-        return thing.key, thing.value, ""
-    assert isinstance(thing, MemoryRow)
-    return f"{thing.topic} {thing.name}".strip(), str(thing.content), thing.kind
-
-
 def _list(profile: Profile, output: Output) -> int | None:
     imports = Imports(profile.db).all()
     output.table(
         ("id", "when", "file", "format", "added", "undone"),
         [
-            (i.id, when(i.created), i.file, i.format, _forms(i.counts), i.undone is not None)
+            (i.id, when(i.created), i.file, i.format, things(i.counts), i.undone is not None)
             for i in imports
         ],
     )
@@ -204,9 +183,9 @@ def _undo(profile: Profile, import_id: int, output: Output) -> int | None:
     done = Imports(profile.db).undo(import_id)
     output.say(f"Import {import_id} is undone: {done.removed} removed.")
     if done.deactivated:
-        output.say(f"{done.deactivated} pairs taught a version: they stay, switched off.")
+        output.say(f"{count(done.deactivated, 'pair')} taught a version and stay, switched off.")
     if done.kept:
-        output.say(f"{done.kept} conversations went on since, and stay.")
+        output.say(f"{count(done.kept, 'conversation')} went on since, and stay.")
     output.result(
         {
             "import": import_id,
@@ -240,11 +219,11 @@ def give(arguments: Namespace, output: Output) -> int | None:
     return 0
 
 
-def _say_rejected(rejected: Any, count: int, output: Output) -> None:
+def _say_rejected(rejected: Any, total: int, output: Output) -> None:
     for line in rejected[:SHOWN_REJECTED]:
         output.say(f"  line {line.line}: {line.reason}")
-    if count > SHOWN_REJECTED:
-        output.say(f"  and {count - SHOWN_REJECTED} more")
+    if total > SHOWN_REJECTED:
+        output.say(f"  and {total - SHOWN_REJECTED:,} more")
 
 
 def _lines(rejected: Any) -> list[dict[str, object]]:
@@ -252,7 +231,7 @@ def _lines(rejected: Any) -> list[dict[str, object]]:
 
 
 def _forms(counts: Any) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items())
 
 
 def _values(each: Import) -> dict[str, object]:

@@ -24,6 +24,7 @@ from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
 from xeno.store.profile import Profile
+from xeno.words import count
 from xeno.workers.host_client import HostClient, base_folder
 
 PACKAGES = (
@@ -119,7 +120,7 @@ def _processor() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = _cpu_flags()
     quick = [name for name in ("avx512_bf16", "amx_bf16", "amx_tile") if name in flags]
-    text = f"{cores} cores"
+    text = count(cores or 1, "core")
     if quick:
         return Finding("processor", "ok", f"{text}, bfloat16 in hardware ({', '.join(quick)})")
     if not flags:
@@ -201,8 +202,8 @@ def _host(profile: Profile) -> Finding:
     except XenoError as error:
         return Finding("model host", "fail", f"{error.what} {error.why}".strip(), error.todo)
     text = (
-        f"{ready.name} answered in {ready.dtype} on {ready.threads} threads: first token after "
-        f"{reply.first_token_seconds * 1000:.0f} ms, {reply.tokens_per_second:.0f} tokens/s"
+        f"{ready.name} answered in {ready.dtype} on {count(ready.threads, 'thread')}: first token "
+        f"after {reply.first_token_seconds * 1000:.0f} ms, {reply.tokens_per_second:.0f} tokens/s"
     )
     if reply.fallback:
         return Finding("model host", "warn", f"{text}. {reply.fallback}")

@@ -13,6 +13,7 @@ from xeno.cli.output import Output, first_line
 from xeno.cli.session import unlocked
 from xeno.errors import InvalidValueError
 from xeno.store.profile import Profile
+from xeno.words import count
 
 if TYPE_CHECKING:  # brings numpy, which other commands need not wait for
     from xeno.personalization.intents import CustomModelTrainer, Example
@@ -65,11 +66,13 @@ def show(arguments: Namespace, output: Output) -> int | None:
     output.table(("intent", "examples"), found)
     output.say()
     if fit is None:
-        output.say(f"Nothing is learned yet; there are {new} examples with an intent.")
+        output.say(
+            f"Nothing is learned yet; {count(new, 'example has', 'examples have')} an intent."
+        )
     else:
         output.say(
-            f"Learned from {fit.examples_used} examples: {fit.accuracy:.1%} of "
-            f"{fit.validation_examples} held out are right. {new} examples came since."
+            f"Learned from {count(fit.examples_used, 'example')}: {fit.accuracy:.1%} of "
+            f"{fit.validation_examples} held out are right. {count(new, 'example')} came since."
         )
     output.result(
         {
@@ -94,7 +97,7 @@ def examples(arguments: Namespace, output: Output) -> int | None:
             for e in found
         ],
     )
-    output.say(f"{len(found)} of {total} examples shown.")
+    output.say(f"{len(found)} of {count(total, 'example')} shown.")
     output.result({"total": total, "examples": [_values(example) for example in found]})
     return 0
 
@@ -130,7 +133,8 @@ def load(arguments: Namespace, output: Output) -> int | None:
             for row in rows
             if (row[arguments.text] or "").strip()
         )
-    output.say(f"{len(kept)} examples added; {len(rows) - len(kept)} rows have no text.")
+    without = count(len(rows) - len(kept), "row has", "rows have")
+    output.say(f"{count(len(kept), 'example')} added; {without} no text.")
     output.result({"added": len(kept), "without_text": len(rows) - len(kept)})
     return 0
 
@@ -159,7 +163,7 @@ def train(arguments: Namespace, output: Output) -> int | None:
         output.result(found)
         return 1
     output.say(
-        f"Learned {found['intents']} intents from {found['examples_used']} examples: "
+        f"Learned {found['intents']} intents from {count(found['examples_used'], 'example')}: "
         f"{found['accuracy']:.1%} of {found['validation_examples']} held out are right. Below "
         f"{found['threshold']:.0%} confidence a text is unknown."
     )
@@ -182,7 +186,7 @@ def add_template(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile, _of(profile) as trainer:
         trainer.add_response_template(arguments.intent, arguments.template)
         templates = trainer.response_templates(arguments.intent)
-    output.say(f"{arguments.intent} has {len(templates)} replies.")
+    output.say(f"{arguments.intent} has {count(len(templates), 'reply', 'replies')}.")
     output.result({"intent": arguments.intent, "templates": templates})
     return 0
 

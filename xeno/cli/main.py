@@ -19,6 +19,7 @@ from xeno.cli import (
     bench,
     chat,
     collect,
+    conversations,
     data,
     demo,
     doctor,
@@ -27,14 +28,17 @@ from xeno.cli import (
     launcher,
     memory,
     pairs,
+    performance,
     prefs,
     privacy,
+    queue,
     runs,
+    settings,
     status,
     train,
     versions,
 )
-from xeno.cli.commands import Commands, global_options
+from xeno.cli.commands import Commands, UsageError, global_options
 from xeno.cli.output import Output
 from xeno.errors import XenoError
 
@@ -42,6 +46,7 @@ _TOPICS = (
     status,
     bench,
     chat,
+    conversations,
     feedback,
     prefs,
     beliefs,
@@ -50,9 +55,12 @@ _TOPICS = (
     pairs,
     data,
     collect,
+    settings,
     train,
+    queue,
     runs,
     versions,
+    performance,
     privacy,
     demo,
     doctor,
@@ -87,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Output], int | None] = options.run
     try:
         return run(options, output) or 0
+    except UsageError as error:
+        output.error(error)
+        return 2
     except XenoError as error:
         output.error(error)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from xeno.cli.session import text_from, unlocked
 from xeno.personalization.memories import Memory, section
 from xeno.personalization.memory import ContextualMemory
 from xeno.store.profile import Profile
+from xeno.words import count
 
 
 def add(commands: Commands) -> None:
@@ -72,8 +73,8 @@ def show(arguments: Namespace, output: Output) -> int | None:
         on, characters = memory.enabled, memory.budget
     _table(found, output)
     output.say(
-        f"{len(found)} of {_counted(total)} shown. Memory is {'on' if on else 'off'}; it may take "
-        f"{characters} characters of a prompt."
+        f"{len(found)} of {count(total, 'memory', 'memories')} shown. Memory is "
+        f"{'on' if on else 'off'}; it may take {count(characters, 'character')} of a prompt."
     )
     output.result(
         {
@@ -161,7 +162,7 @@ def forget(arguments: Namespace, output: Output) -> int | None:
             gone = memory.forget(arguments.topic)
     _table(gone, output)
     done = "To be forgotten" if arguments.dry_run else "Forgotten"
-    output.say(f"{done}: {_counted(len(gone))}.")
+    output.say(f"{done}: {count(len(gone), 'memory', 'memories')}.")
     if replies:
         output.say(
             f"Replies that had one of them in their prompt: {len(replies)}. They keep it until "
@@ -216,7 +217,7 @@ def switch(arguments: Namespace, output: Output) -> int | None:
 def budget(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
         _of(profile).set_budget(arguments.characters)
-    output.say(f"Memories may take {arguments.characters} characters of a prompt now.")
+    output.say(f"Memories may take {count(arguments.characters, 'character')} of a prompt now.")
     output.result({"budget": arguments.characters})
     return 0
 
@@ -238,10 +239,6 @@ def _table(memories: list[Memory], output: Output) -> None:
             for m in memories
         ],
     )
-
-
-def _counted(number: int) -> str:
-    return f"{number} {'memory' if number == 1 else 'memories'}"
 
 
 def _values(memory: Memory) -> dict[str, object]:

@@ -9,16 +9,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import get_args
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import text_from, unlocked
-from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
 from xeno.feedback.difference import word_difference
 from xeno.feedback.editing import PERSONAL_DATA, Edit, PairEditor
 from xeno.store.pair_browsing import FINDINGS, SORT_KEYS, ListedPair, PairBrowser, PairFilter
 from xeno.store.pairs import FeedbackType, Pair, Pairs
 from xeno.store.profile import Profile
+from xeno.words import count
 
 _MARKS = {"same": ("", ""), "removed": ("[-", "-]"), "added": ("{+", "+}")}
 
@@ -119,10 +119,12 @@ def show_list(arguments: Namespace, output: Output) -> int | None:
         ],
     )
     output.say(
-        f"{len(found)} of {len(listing)} pairs shown; {total} in all, {ready} ready to learn from."
+        f"{len(found)} of {count(len(listing), 'pair')} shown; {total} in all, {ready} ready to "
+        "learn from."
     )
     if unexamined:
-        output.say(f"{unexamined} are not examined as they are now: 'xeno pairs doctor'.")
+        have = count(unexamined, "pair has", "pairs have")
+        output.say(f"{have} yet to be examined: 'xeno pairs doctor'.")
     output.result(
         {
             "total": total,
@@ -197,7 +199,7 @@ def examine(arguments: Namespace, output: Output) -> int | None:
         nonlocal shown
         if time.monotonic() - shown > 2:
             shown = time.monotonic()
-            output.progress(f"{done} of {total} pairs")
+            output.progress(f"{done} of {count(total, 'pair')}")
 
     with unlocked(arguments) as profile:
         if arguments.region is not None:
@@ -244,7 +246,9 @@ def redact(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
         region = profile.setting(REGION_SETTING)
         done = PairEditor(profile.db).redact(_ids(profile, arguments), region)
-    output.say(f"{len(done.redacted)} pairs redacted; {len(done.clean)} held nothing to redact.")
+    output.say(
+        f"{count(len(done.redacted), 'pair')} redacted, {len(done.clean)} held nothing to redact."
+    )
     for pair_id in done.off:
         output.say(
             f"  {pair_id[:8]} cannot be learned from without what would be redacted: switched off"
@@ -262,7 +266,7 @@ def keep(arguments: Namespace, output: Output) -> int | None:
         ids = _ids(profile, arguments)
         kinds = (arguments.finding,) if arguments.finding else PERSONAL_DATA
         changed = PairEditor(profile.db).keep(ids, kinds)
-    output.say(f"{changed} pairs are kept as they are; 'xeno pairs doctor' scores them anew.")
+    output.say(f"{count(changed, 'pair is', 'pairs are')} kept; 'xeno pairs doctor' scores anew.")
     output.result({"pairs": ids, "changed": changed, "kept": list(kinds)})
     return 0
 
@@ -272,8 +276,8 @@ def delete(arguments: Namespace, output: Output) -> int | None:
         ids = _ids(profile, arguments)
         deleted = PairEditor(profile.db).delete(ids)
     output.say(
-        f"{deleted} pairs deleted; 'xeno pairs undo' brings them back. Versions that learned "
-        "from them are as they were."
+        f"{count(deleted, 'pair')} deleted; 'xeno pairs undo' brings back what was deleted. "
+        "Versions that learned from it are as they were."
     )
     output.result({"pairs": ids, "deleted": deleted})
     return 0
@@ -314,7 +318,7 @@ def _travelled(done: Edit | None, word: str, output: Output) -> int:
     if done is None:
         output.say("There is nothing to take back or do again.")
     else:
-        output.say(f"{word}: {done.action} of {done.pairs} pairs, {when(done.created)}.")
+        output.say(f"{word}: {done.action} of {count(done.pairs, 'pair')}, {when(done.created)}.")
     output.result({"edit": None if done is None else asdict(done)})
     return 0
 
@@ -325,7 +329,7 @@ def show_history(arguments: Namespace, output: Output) -> int | None:
         forgotten = editor.forget() if arguments.forget else 0
         edits = editor.history(arguments.limit)
     if forgotten:
-        output.say(f"{forgotten} edits forgotten; they can no longer be taken back.")
+        output.say(f"{count(forgotten, 'edit')} forgotten, for good.")
     output.table(
         ("when", "edit", "pairs", "undone"),
         [(when(each.created), each.action, each.pairs, each.undone) for each in edits],
@@ -346,7 +350,7 @@ def _ids(profile: Profile, arguments: Namespace) -> list[str]:
     if arguments.id:
         return [browser.with_id(each) for each in arguments.id]
     if not arguments.all and not arguments.finding:
-        raise InvalidValueError(
+        raise UsageError(
             "No pair was named.", "", "Name pairs by their ids, or give --finding or --all."
         )
     return browser.listing(PairFilter(finding=_known_finding(arguments.finding))).ids()
@@ -354,9 +358,7 @@ def _ids(profile: Profile, arguments: Namespace) -> list[str]:
 
 def _known_finding(kind: str | None) -> str | None:
     if kind not in (None, "any", *FINDINGS):
-        raise InvalidValueError(
-            f"There is no finding {kind!r}.", "", f"Use any, {', '.join(FINDINGS)}."
-        )
+        raise UsageError(f"There is no finding {kind!r}.", "", f"Use any, {', '.join(FINDINGS)}.")
     return kind
 
 
@@ -365,7 +367,7 @@ def _named(profile: Profile, wanted: str) -> Pair:
 
 
 def _these(ids: Sequence[str]) -> str:
-    return f"Pair {ids[0][:8]} is" if len(ids) == 1 else f"{len(ids)} pairs are"
+    return f"Pair {ids[0][:8]} is" if len(ids) == 1 else count(len(ids), "pair is", "pairs are")
 
 
 def _question(pair: Pair, width: int) -> str:

@@ -17,6 +17,7 @@ from xeno.privacy.budget import DEFAULT_EPSILON, strength
 from xeno.privacy.entries import LedgerEntry, Period, Unit
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.ledger_files import account_of, written
+from xeno.words import count
 from xeno.workers.audit_client import AuditRun
 
 
@@ -63,7 +64,9 @@ def ledger(arguments: Namespace, output: Output) -> int | None:
             ("nr", "written", "kind", "version", "unit", "noise", "steps", "epsilon", "total"),
             [_line(entry) for entry in entries],
         )
-        output.say(f"{len(entries)} entries; the chain of their hashes is whole.")
+        output.say(
+            f"{count(len(entries), 'entry', 'entries')}; the chain of their hashes is whole."
+        )
     output.result({"entries": [_values(entry) for entry in entries], "verified": True})
     return 0
 

@@ -15,6 +15,7 @@ from xeno.store.runs import Runs
 from xeno.training.plan import ADVISED_PAIRS, MINIMUM_PAIRS
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry
+from xeno.words import count
 from xeno.workers.host_client import base_folder
 
 PROTECTIONS = {
@@ -68,7 +69,10 @@ def run(arguments: Namespace, output: Output) -> int | None:
     output.say(f"Profile {values['profile']} in {values['home']}")
     output.say(PROTECTIONS[profile.protection])
     output.say(f"Base model: {base}")
-    output.say(f"Answering: {answering}; {versions} versions, {conversations} conversations")
+    output.say(
+        f"Answering: {answering}; {count(versions, 'version')}, "
+        f"{count(conversations, 'conversation')}"
+    )
     output.say(f"Pairs: {ready} ready to learn from, {known} in all. {_advice(ready)}")
     output.say(f"Privacy: epsilon {spent:.3g} of {budget:.3g} spent (delta {delta:g})")
     for each in interrupted:

@@ -12,6 +12,7 @@ from xeno.models.base import inspect_base
 from xeno.store.profile import Profile
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry, Version
+from xeno.words import count
 from xeno.workers.host_client import base_folder
 
 
@@ -65,7 +66,7 @@ def show_one(arguments: Namespace, output: Output) -> int | None:
         if key != "manifest":
             output.say(f"{key}: {value}")
     for key, value in values["manifest"].items():
-        shown = f"{len(value)} pairs" if key == "pair_ids" else value
+        shown = count(len(value), "pair") if key == "pair_ids" else value
         output.say(f"  {key}: {shown}")
     output.result(values)
     return 0

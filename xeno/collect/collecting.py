@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 
 from xeno.errors import InvalidValueError, StorageFullError, XenoError
 from xeno.store import files
+from xeno.words import count
 
 Progress = Callable[[int, int], None]
 
@@ -161,7 +162,7 @@ def collect(
     if stopped:
         raise CollectStoppedError(
             "The collecting was stopped.",
-            f"{added} records were written before.",
+            f"{count(added, 'record was', 'records were')} written before.",
             "Run it again for the rest.",
         )
     if progress is not None:

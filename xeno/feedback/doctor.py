@@ -26,6 +26,7 @@ from xeno.store.database import Database
 from xeno.store.pair_browsing import FINDINGS, Finding, PairBrowser
 from xeno.store.pairs import Pair, pair_from
 from xeno.store.profile import Profile
+from xeno.words import count
 
 RULES = 1  # counted up when the rules change, so that every pair is looked at again
 REPORT_SETTING = "pairs.report"
@@ -72,13 +73,13 @@ class SetReport:
     def sentences(self) -> tuple[str, ...]:
         """The report in words."""
         lines = [
-            f"{self.pairs} pairs, {self.compared} of them learned from; "
+            f"{count(self.pairs, 'pair')}, {self.compared:,} of them learned from; "
             f"mean score {self.mean_score:.2f}."
         ]
         if self.length is not None:
             lines.append(self.length.teaches)
-        for kind, count in sorted(self.findings.items(), key=lambda item: -item[1]):
-            lines.append(f"{count} with '{kind}': {FINDINGS.get(kind, kind)}.")
+        for kind, found in sorted(self.findings.items(), key=lambda item: -item[1]):
+            lines.append(f"{found:,} with '{kind}': {FINDINGS.get(kind, kind)}.")
         if not self.findings:
             lines.append("Nothing was found that would spoil what they teach.")
         return tuple(lines)
@@ -338,20 +339,25 @@ def _store_own(db: Database, pairs: list[Pair], region: str | None) -> int:
     found = [(pair, findings_of(pair, region)) for pair in pairs]
     now = time.time()
     with db.transaction() as connection:
-        for pair, findings in found:
-            there = connection.execute("SELECT 1 FROM pairs WHERE id = ?", (pair.id,)).fetchone()
-            if there is None:  # deleted meanwhile
-                continue
-            connection.execute("DELETE FROM pair_findings WHERE pair_id = ?", (pair.id,))
-            connection.execute(
-                "INSERT OR REPLACE INTO pair_checks "
-                "(pair_id, fingerprint, active, rules, score, examined) VALUES (?, ?, ?, ?, ?, ?)",
-                (pair.id, pair.fingerprint, int(pair.active), RULES, _score(findings), now),
-            )
-            connection.executemany(
-                "INSERT INTO pair_findings (pair_id, kind, cost, reason) VALUES (?, ?, ?, ?)",
-                [(pair.id, f.kind, f.cost, f.reason) for f in findings],
-            )
+        connection.execute(
+            "DELETE FROM pair_findings WHERE pair_id IN (SELECT value FROM json_each(?))",
+            (json.dumps([pair.id for pair in pairs]),),
+        )
+        # Selected from the pairs, because one may have been deleted meanwhile.
+        connection.executemany(
+            "INSERT OR REPLACE INTO pair_checks "
+            "(pair_id, fingerprint, active, rules, score, examined) "
+            "SELECT id, ?, ?, ?, ?, ? FROM pairs WHERE id = ?",
+            [
+                (pair.fingerprint, int(pair.active), RULES, _score(findings), now, pair.id)
+                for pair, findings in found
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO pair_findings (pair_id, kind, cost, reason) "
+            "SELECT id, ?, ?, ? FROM pairs WHERE id = ?",
+            [(f.kind, f.cost, f.reason, pair.id) for pair, findings in found for f in findings],
+        )
     return len(pairs)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from xeno.words import count
+
 _Z = 1.959964  # 95 %
 _FEW = 20
 
@@ -34,7 +36,8 @@ class LengthBias:
         rule = f"The chosen reply is the longer one in {self.longer_chosen:.0%} of the pairs"
         interval = f"(95 % interval {self.low:.0%} to {self.high:.0%})"
         if self.pairs < _FEW:
-            return f"{rule}; {self.pairs} pairs are too few to say what that teaches."
+            few = count(self.pairs, "pair is", "pairs are")
+            return f"{rule}; {few} too few to say what that teaches."
         if self.low > 0.5:
             word, rate, more = "longer", self.longer_chosen, self.median_ratio
         elif self.high < 0.5:

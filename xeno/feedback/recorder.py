@@ -70,7 +70,8 @@ class FeedbackRecorder:
     def choose(self, chosen_message_id: str, rejected_message_id: str) -> Pair:
         """Of two replies to the same turn the user prefers the first.
 
-        The conversation goes on with the chosen one.
+        The conversation goes on with the chosen one. An earlier choice between the two the other
+        way round is switched off.
 
         Raises:
             InvalidValueError: the two are not replies to the same turn, or are identical.
@@ -84,14 +85,34 @@ class FeedbackRecorder:
             )
         with self._profile.db.transaction() as connection:
             pair = self._store(chosen, chosen.content, rejected.content, "choice")
+            reversed_id = self._choice_between(rejected.id, chosen.id)
+            if reversed_id is not None:
+                self._pairs.set_active(reversed_id, False)
+                self._learner.forget_pair(reversed_id)
             self._conversations.supersede(chosen.id, False)
             self._conversations.supersede(rejected.id)
             self._replace(connection, chosen.id, "choice", 1, pair.id)
             self._replace(connection, rejected.id, "choice", -1, pair.id)
             self._examples.delete(chosen.id)
             self._examples.delete(rejected.id)
-            self._learner.choice(chosen, rejected, pair.id)
+            self._learner.preference(chosen, chosen.content, rejected.content, pair.id)
         return pair
+
+    def last_two(self, message_id: str) -> tuple[StoredMessage, StoredMessage]:
+        """The two newest replies to the turn that the reply `message_id` answers: the earlier
+        one and the one it was regenerated into.
+
+        Raises:
+            InvalidValueError: no such reply, or it was not regenerated.
+        """
+        replies = self._conversations.replies_beside(self._reply(message_id).id)
+        if len(replies) < 2:
+            raise InvalidValueError(
+                "There is nothing to choose from.",
+                "This message was answered once only.",
+                "Have the reply regenerated first.",
+            )
+        return replies[-2], replies[-1]
 
     def prefer(self, message_id: str, chosen: str, rejected: str) -> Pair:
         """Of two replies to what the reply `message_id` answers the user prefers `chosen`.
@@ -191,6 +212,12 @@ class FeedbackRecorder:
         assert known is not None, "a pair that is not added is there already"
         self._pairs.set_active(known.id, True)
         return self._pairs.get(known.id)
+
+    def _choice_between(self, chosen_id: str, rejected_id: str) -> str | None:
+        """The pair of the latest choice of the first rather than the second, if there was one."""
+        won = {each.pair_id for each in self._of_kind(chosen_id, "choice") if each.value == 1}
+        lost = {each.pair_id for each in self._of_kind(rejected_id, "choice") if each.value == -1}
+        return next(iter(won & lost), None)
 
     def _of_kind(self, message_id: str, kind: str) -> list[Feedback]:
         return [found for found in self.feedback_of(message_id) if found.kind == kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,21 +44,31 @@ def choose_dtype(base: BaseModel, wanted: str = "auto") -> Dtype:
     return "float32"
 
 
-def bfloat16_is_faster(home: Home | None = None) -> bool:
+def bfloat16_is_faster(home: Home | None = None, *, again: bool = False) -> bool:
     """Whether reading a prompt in bfloat16 is at least as fast as in float32 on this processor.
 
     bfloat16 always halves the memory that each new token must read; but without instructions
     for it long prompts and training collapse. Measured once (about a second) and remembered.
-    """
-    import torch
 
-    name = f"bfloat16 with torch {torch.__version__}"
-    known = read_fact(home, name)
-    if isinstance(known, bool):
+    Args:
+        again: measure although it was before.
+    """
+    known = None if again else bfloat16_known(home)
+    if known is not None:
         return known
     faster = _bfloat16_wins()
-    write_fact(home, name, faster)
+    write_fact(home, _bfloat16_fact(), faster)
     return faster
+
+
+def bfloat16_known(home: Home | None) -> bool | None:
+    """What `bfloat16_is_faster` found here earlier; None before. Light: torch is not loaded."""
+    known = read_fact(home, _bfloat16_fact())
+    return known if isinstance(known, bool) else None
+
+
+def _bfloat16_fact() -> str:
+    return f"bfloat16 with torch {importlib.metadata.version('torch')}"
 
 
 def _bfloat16_wins() -> bool:

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xeno.errors import InvalidValueError
-from xeno.paths import Home
-from xeno.store.profile import Profile, open_profile
+from xeno.store.user import OfUser
 
 # A reply is accepted unless it got a thumb down, was corrected, or was regenerated.
 _POINTS = """
@@ -35,22 +34,13 @@ WITH replies AS (
 """
 
 
-class PerformanceTracker:
+class PerformanceTracker(OfUser):
     """Measurements of the models of one user. A model is named by its version's content
     address, or 'base'; other names are allowed.
 
     Names used by the program: first_token_seconds, tokens_per_second, memory_bytes, rating
     (1 to 5), accepted (1 or 0).
-
-    Args:
-        user_id: the profile's name, where `profile` is not given.
-        profile: an open profile. Without it the tracker opens the profile itself, in the
-            default home, and `close` closes it.
     """
-
-    def __init__(self, user_id: str = "default", *, profile: Profile | None = None) -> None:
-        self._owned = profile is None
-        self._profile = profile or open_profile(Home.at(), user_id)
 
     def record_metric(
         self,
@@ -137,17 +127,6 @@ class PerformanceTracker:
             }
             for model, metrics in found.items()
         ]
-
-    def close(self) -> None:
-        """Close the profile if the tracker opened it."""
-        if self._owned:
-            self._profile.close()
-
-    def __enter__(self) -> PerformanceTracker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _mean(values: list[float] | None) -> float | None:

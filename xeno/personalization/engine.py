@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from xeno.errors import InvalidValueError
-from xeno.paths import Home
 from xeno.personalization.learning import Learner
 from xeno.personalization.preferences import (
     EXPERTISE_PREFIX,
@@ -16,22 +15,19 @@ from xeno.personalization.preferences import (
     prompt_prefix,
 )
 from xeno.store.conversations import valid_text
-from xeno.store.profile import Profile, open_profile
+from xeno.store.profile import Profile
+from xeno.store.user import OfUser
 
 
-class PersonalizationEngine:
+class PersonalizationEngine(OfUser):
     """How `user_id` likes to be answered. Every call reads or writes the stored state, so that
     a change made anywhere is followed by the next reply.
 
-    Args:
-        user_id: the profile's name, where `profile` is not given.
-        profile: an open profile. Without it the engine opens the profile itself, in the
-            default home, and `close` closes it.
+    Args: see `OfUser`.
     """
 
     def __init__(self, user_id: str = "default", *, profile: Profile | None = None) -> None:
-        self._owned = profile is None
-        self._profile = profile or open_profile(Home.at(), user_id)
+        super().__init__(user_id, profile=profile)
         self.learner = Learner(self._profile)
 
     @property
@@ -99,17 +95,6 @@ class PersonalizationEngine:
             InvalidValueError: `topic` cannot be a topic.
         """
         return self.learner.belief(EXPERTISE_PREFIX + topic).in_effect
-
-    def close(self) -> None:
-        """Close the profile if the engine opened it."""
-        if self._owned:
-            self._profile.close()
-
-    def __enter__(self) -> PersonalizationEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _checked(

@@ -113,6 +113,11 @@ class EvidenceStore:
                 ],
             )
 
+    def forget_pair(self, pair_id: str) -> None:
+        """Delete what the pair taught."""
+        with self._db.transaction() as connection:
+            connection.execute("DELETE FROM learning_evidence WHERE pair_id = ?", (pair_id,))
+
     def add_interaction(
         self, query: str, response: str, context: Mapping[str, Any], stars: int | None
     ) -> str:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from xeno.errors import InvalidValueError
-from xeno.paths import Home
 from xeno.personalization.classifier import UNKNOWN, Fit, IntentModel, Prediction, encoder_of, fit
 from xeno.personalization.sentence_encoder import SentenceEncoder
 from xeno.store import files
 from xeno.store.conversations import valid_text
 from xeno.store.database import Connection, Row
-from xeno.store.profile import Profile, open_profile
+from xeno.store.profile import Profile
+from xeno.store.user import OfUser
 from xeno.versions.container import read_encrypted, write_encrypted
 
 LEAST_EXAMPLES = 50
@@ -54,13 +54,11 @@ class Example:
     created: float
 
 
-class CustomModelTrainer:
+class CustomModelTrainer(OfUser):
     """The intents of `user_id`.
 
     Args:
-        user_id: the profile's name, where `profile` is not given.
-        profile: an open profile. Without it the trainer opens the profile itself, in the
-            default home, and `close` closes it.
+        user_id, profile: see `OfUser`.
         learn_again: called when it is time to learn again, in place of doing so on a thread of
             this process: for a program that must stay responsive meanwhile.
     """
@@ -72,8 +70,7 @@ class CustomModelTrainer:
         profile: Profile | None = None,
         learn_again: Callable[[], object] | None = None,
     ) -> None:
-        self._owned = profile is None
-        self._profile = profile or open_profile(Home.at(), user_id)
+        super().__init__(user_id, profile=profile)
         self._db = self._profile.db
         self._path: Path = self._profile.paths.folder / "intents" / "classifier.sealed"
         self._lock = threading.Lock()
@@ -186,8 +183,8 @@ class CustomModelTrainer:
         if len(rows) < LEAST_EXAMPLES:
             return {
                 "success": False,
-                "error": f"At least {LEAST_EXAMPLES} examples with an intent are needed; there "
-                f"are {len(rows)}.",
+                "error": f"At least {LEAST_EXAMPLES} examples with an intent are needed; "
+                f"you have {len(rows)}.",
                 "examples_used": len(rows),
             }
         encoder = self._encoder_in(self._profile.setting(ENCODER))
@@ -362,14 +359,7 @@ class CustomModelTrainer:
     def close(self) -> None:
         """Wait until nothing is being learned; close the profile if the trainer opened it."""
         self.wait()
-        if self._owned:
-            self._profile.close()
-
-    def __enter__(self) -> CustomModelTrainer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
     @property
     def _key(self) -> bytes:

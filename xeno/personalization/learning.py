@@ -151,11 +151,9 @@ class Learner:
             effects = likelihoods.from_thumb(reply.content, up, question, told)
             self._store.keep("thumb", effects, message_id=reply.id)
 
-    def choice(self, chosen: StoredMessage, rejected: StoredMessage, pair_id: str | None) -> None:
-        """The user took `chosen` rather than `rejected`; an earlier choice the other way is off."""
-        with self._db.transaction():
-            self._store.keep("choice", [], message_id=rejected.id)
-            self.preference(chosen, chosen.content, rejected.content, pair_id)
+    def forget_pair(self, pair_id: str) -> None:
+        """The user took back the choice or correction that made this pair."""
+        self._store.forget_pair(pair_id)
 
     def preference(
         self, reply: StoredMessage, chosen: str, rejected: str, pair_id: str | None

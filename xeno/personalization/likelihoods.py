@@ -27,6 +27,7 @@ from xeno.personalization.beliefs import Distribution, uniform, updated, values_
 from xeno.personalization.markers import ENGLISH, Lexicon
 from xeno.personalization.preferences import ALLOWED
 from xeno.personalization.signals import Reading, read
+from xeno.words import count
 
 Levels = tuple[float, float, float]
 
@@ -407,9 +408,9 @@ def _changed(dimension: str, before: Reading, after: Reading) -> str:
     """What a correction changed, in a sentence."""
     if dimension == "detail_level":
         if before.words == after.words:
-            return f"You kept the length of {before.words} words."
+            return f"You kept the length of {count(before.words, 'word')}."
         verb = "shortened" if after.words < before.words else "lengthened"
-        return f"You {verb} {before.words} words to {after.words}."
+        return f"You {verb} {count(before.words, 'word')} to {after.words}."
     if dimension == "response_format":
         return (
             f"You kept {_layout_name(after.layout)}."

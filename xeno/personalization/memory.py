@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from xeno.errors import InvalidValueError
-from xeno.paths import Home
 from xeno.personalization import memories as records
 from xeno.personalization import relevance
 from xeno.personalization.memories import Kind, Memory, Recalled, section
-from xeno.store.profile import Profile, open_profile
+from xeno.store.profile import Profile
+from xeno.store.user import OfUser
 
 ENABLED = "memory.enabled"
 BUDGET = "memory.budget"
@@ -25,18 +25,14 @@ LARGEST_BUDGET = 20_000
 MOST_COMPARED = 500  # of the memories that match a message, those that match best
 
 
-class ContextualMemory:
+class ContextualMemory(OfUser):
     """What is remembered for `user_id`. Usable from any thread and from several processes.
 
-    Args:
-        user_id: the profile's name, where `profile` is not given.
-        profile: an open profile. Without it the memory opens the profile itself, in the
-            default home, and `close` closes it.
+    Args: see `OfUser`.
     """
 
     def __init__(self, user_id: str = "default", *, profile: Profile | None = None) -> None:
-        self._owned = profile is None
-        self._profile = profile or open_profile(Home.at(), user_id)
+        super().__init__(user_id, profile=profile)
         self._db = self._profile.db
 
     # Facts, episodes, workflows ---------------------------------------------------------
@@ -333,17 +329,6 @@ class ContextualMemory:
                     "UPDATE memories SET used = ?, uses = uses + 1 WHERE id = ?",
                     [(time.time(), memory_id) for memory_id in memory_ids],
                 )
-
-    def close(self) -> None:
-        """Close the profile if the memory opened it."""
-        if self._owned:
-            self._profile.close()
-
-    def __enter__(self) -> ContextualMemory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _named(self, kind: Kind, topic: str, name: str) -> Memory | None:
         row = self._db.one(

@@ -15,7 +15,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -53,6 +53,16 @@ __all__ = ["Budget", "LedgerEntry", "PrivacyLedger", "Unit"]
 
 _OLD_BUDGET = "privacy_budget"
 """The setting that held the budget before the ledger did."""
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """Epsilons of a mechanism: alone and with its account at its delta, and of what counts
+    against the budget at the budget's."""
+
+    alone: float
+    total: float
+    spent: float
 
 
 class PrivacyLedger:
@@ -132,52 +142,60 @@ class PrivacyLedger:
         delta: float,
         version: str,
         kind: Kind = "run",
+        stage: int = 1,
     ) -> LedgerEntry:
-        """Record that `mechanism` is about to be released as `version`.
+        """Record that `mechanism`, the run's stage number `stage`, is about to be released as
+        `version`.
 
-        Both epsilons of the entry are proved at `delta`, and the budget is held at its own. The
-        proof takes seconds; only other writers of the ledger wait for it.
+        Both epsilons of the entry are proved at `delta`, and the budget is held at its own.
+        Entries of two processes never interleave. A run that was interrupted after this and
+        resumed comes to the very same version, which is paid for already: its entry is returned.
 
         Raises:
             BudgetError: if the account would exceed its budget; nothing is written.
             DamagedDataError: if the chain of earlier entries is broken.
             LockedProfileError: if the keyring that remembers the head does not answer.
         """
-        from xeno.privacy.accountant import proved_epsilon
-
-        with self._writing() as entries:
-            rules, now = self.rules(unit), self._now(entries)
-            new = Spending(now, mechanism)
-            account = [*spendings(entries, unit), new]
-            together = total(account, delta, proved_epsilon)
-            counted = [*self._counted(entries, unit), new]
-            spent = (
-                together
-                if (delta, len(counted)) == (rules.delta, len(account))
-                else total(counted, rules.delta, proved_epsilon)
-            )
-            if spent > rules.epsilon:
-                raise BudgetError(
-                    "This version cannot be released.",
-                    f"Together with earlier versions it would spend epsilon {spent:.2f} of the "
-                    f"{_NAMES[rules.period]} budget of {rules.epsilon:g}.",
-                    "Train with a smaller epsilon, or raise the budget if you accept less privacy.",
+        note = f"stage {stage}" if stage > 1 else ""
+        paid = (run_id, version, unit, mechanism, delta, kind, note)
+        while True:
+            # Nobody waits for the proof: what it was about is compared again when the entry is
+            # written, and proved again where it has changed meanwhile.
+            entries = self.entries()
+            require_whole(entries)
+            for entry in entries:
+                about = (entry.run_id, entry.version, entry.unit, entry.mechanism, entry.delta)
+                if (*about, entry.kind, entry.note) == paid:
+                    return entry
+            proof = self._prove(entries, unit, mechanism, delta)
+            with self._writing() as latest:
+                if latest != entries:
+                    continue
+                rules = self.rules(unit)
+                if proof.spent > rules.epsilon:
+                    raise BudgetError(
+                        "This version cannot be released.",
+                        f"Together with earlier versions it would spend epsilon {proof.spent:.2f} "
+                        f"of the {_NAMES[rules.period]} budget of {rules.epsilon:g}.",
+                        "Train with a smaller epsilon, or raise the budget if you accept less "
+                        "privacy.",
+                    )
+                entry = LedgerEntry(
+                    seq=0,
+                    run_id=run_id,
+                    unit=unit,
+                    mechanism=mechanism,
+                    delta=delta,
+                    epsilon_alone=proof.alone,
+                    epsilon_total=proof.total,
+                    version=version,
+                    created=self._now(entries),
+                    previous_hash="",
+                    hash="",
+                    kind=kind,
+                    note=note,
                 )
-            entry = LedgerEntry(
-                seq=0,
-                run_id=run_id,
-                unit=unit,
-                mechanism=mechanism,
-                delta=delta,
-                epsilon_alone=proved_epsilon([mechanism], delta),
-                epsilon_total=together,
-                version=version,
-                created=now,
-                previous_hash="",
-                hash="",
-                kind=kind,
-            )
-            return self._write(entries, entry)
+                return self._write(entries, entry)
 
     def declare(
         self,
@@ -260,6 +278,24 @@ class PrivacyLedger:
             return self._write(entries, self._act(entries, unit, "reset", note=reason.strip()))
 
     # Inside -------------------------------------------------------------------------------
+
+    def _prove(
+        self, entries: Sequence[LedgerEntry], unit: Unit, mechanism: Mechanism, delta: float
+    ) -> _Proof:
+        """What `mechanism` would cost after `entries`."""
+        from xeno.privacy.accountant import proved_epsilon
+
+        new = Spending(self._now(entries), mechanism)
+        account = [*spendings(entries, unit), new]
+        counted = [*self._counted(entries, unit), new]
+        together = total(account, delta, proved_epsilon)
+        budget_delta = self.rules(unit).delta
+        same = delta == budget_delta and len(counted) == len(account)
+        return _Proof(
+            alone=proved_epsilon([mechanism], delta) if len(account) > 1 else together,
+            total=together,
+            spent=together if same else total(counted, budget_delta, proved_epsilon),
+        )
 
     @staticmethod
     def _total(

@@ -84,13 +84,13 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         if isinstance(units, int):
             return self._clip(per_pair)
         found = [name for name, _ in groupby(units.tolist())]
-        starts = torch.cat([torch.ones(1, dtype=torch.bool), units[1:] != units[:-1]])
-        places = starts.cumsum(0) - 1
+        ends = torch.nn.functional.pad(units[1:] != units[:-1], (1, 0))
+        places = ends.cumsum(0).to(per_pair[0].device)
         grouped = [
             each.new_zeros(len(found), *each.shape[1:]).index_add_(0, places, each)
             for each in per_pair
         ]
-        clipped = torch.zeros(0)
+        clipped = self._no_norms()
         if self._open is not None and self._open[0] == found[0]:
             for group, begun in zip(grouped, self._open[1], strict=True):
                 group[0] += begun
@@ -121,7 +121,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def _close(self) -> torch.Tensor:
         """Clip the unit that is open: nothing of it comes any more. Its norm [1], or [0]."""
         if self._open is None:
-            return torch.zeros(0)
+            return self._no_norms()
         name, gradients = self._open
         self._open = None
         self._closed.add(name)
@@ -130,7 +130,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def _clip(self, per_unit: list[torch.Tensor]) -> torch.Tensor:
         """Clip gradients [units, *shape] and add them to the sum; their norms before [units]."""
         if len(per_unit[0]) == 0:
-            return torch.zeros(0)
+            return self._no_norms()
         finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in per_unit]).all(0)
         for parameter, gradients in zip(self.params, per_unit, strict=True):
             gradients[~finite] = 0.0
@@ -140,6 +140,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         self.clip_and_accumulate()
         self._forget_rows()
         return norms
+
+    def _no_norms(self) -> torch.Tensor:
+        return torch.zeros(0, device=self.params[0].device)
 
     def discard(self) -> None:
         """Forget what was accumulated since the last step: it was not released."""
@@ -172,6 +175,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter in self.params:
             noise = torch.from_numpy(self._stream.gaussian(parameter.numel())).view_as(parameter)
+            noise = noise.to(parameter.device)
             noisy = parameter.summed_grad.double() + deviation * noise
             parameter.grad = noisy.to(parameter.dtype)
 

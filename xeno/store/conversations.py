@@ -88,6 +88,29 @@ class Conversations:
             )
         return Conversation(**dict(row))
 
+    def with_id(self, beginning: str) -> str:
+        """The id that begins so. Raises InvalidValueError unless there is exactly one."""
+        rows = self._db.read(
+            "SELECT id FROM conversations WHERE substr(id, 1, ?) = ? LIMIT 2",
+            (len(beginning), beginning),
+        )
+        if len(rows) != 1 or not beginning:
+            raise InvalidValueError(
+                f"There is no single conversation {beginning!r}.",
+                "Several ids begin so." if rows else "No id begins so.",
+                "See 'xeno conversations' for the ids.",
+            )
+        return str(rows[0]["id"])
+
+    def find(self, text: str, limit: int = 50) -> list[StoredMessage]:
+        """The turns that hold `text`, whatever the case of its ASCII letters, newest first."""
+        rows = self._db.read(
+            "SELECT * FROM messages WHERE superseded = 0 AND content LIKE ? ESCAPE '\\' "
+            "ORDER BY created DESC, position DESC LIMIT ?",
+            (like(text), limit),
+        )
+        return [_message(row) for row in rows]
+
     def rename(self, conversation_id: str, title: str) -> None:
         """Give the conversation another title."""
         self.get(conversation_id)
@@ -110,6 +133,22 @@ class Conversations:
             (conversation_id, int(superseded)),
         )
         return [_message(row) for row in rows]
+
+    def replies_beside(self, message_id: str) -> list[StoredMessage]:
+        """All replies to the turn that the reply `message_id` answers, itself among them, the
+        oldest first. More than one where it was regenerated.
+
+        Raises:
+            InvalidValueError: there is no such message.
+        """
+        message = self.message(message_id)
+        turns = self.messages(message.conversation_id, superseded=True)
+        questions = [turn.position for turn in turns if turn.role == "user"]
+        asked = max((p for p in questions if p < message.position), default=-1)
+        following = min((p for p in questions if p > message.position), default=len(turns))
+        return [
+            turn for turn in turns if turn.role == "assistant" and asked < turn.position < following
+        ]
 
     def message(self, message_id: str) -> StoredMessage:
         """The turn. Raises InvalidValueError if there is none."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xeno.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from xeno.training.rows import Row
+    from xeno.training.row import Row
 
 
 def passes(

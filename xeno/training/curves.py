@@ -24,6 +24,7 @@ class Chart:
         held_out: measured on the held-out pairs; `training`: on the batch of each step.
         scale: what a value is multiplied with to be in `unit`.
         share: all values lie between 0 and 1.
+        noisy: worth smoothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Chart:
     held_out: bool = False
     scale: float = 1.0
     share: bool = False
+    noisy: bool = True
 
 
 CHARTS = (
@@ -58,18 +60,21 @@ CHARTS = (
         training=False,
         held_out=True,
     ),
-    Chart("learning_rate", "Learning rate", "Size of the steps."),
+    Chart("learning_rate", "Learning rate", "Size of the steps.", noisy=False),
     Chart("gradient_norm", "Gradient norm", "Length of the step before the learning rate."),
     Chart("tokens_per_second", "Speed", "Tokens learned from per second.", "tokens/s"),
-    Chart("memory_bytes", "Memory", "Memory of the trainer.", "GB", scale=1e-9),
+    Chart("memory_bytes", "Memory", "Memory of the trainer.", "GB", scale=1e-9, noisy=False),
     Chart(
         "processor_share",
         "Processor",
         "Share of all processor cores that the trainer uses.",
         share=True,
+        noisy=False,
     ),
-    Chart("temperature", "Temperature", "Of the processor.", "°C"),
+    Chart("temperature", "Temperature", "Of the processor.", "°C", noisy=False),
 )
+_TRAINING = tuple(chart for chart in CHARTS if chart.training)
+_HELD_OUT = tuple(chart for chart in CHARTS if chart.held_out)
 
 
 @dataclass
@@ -93,19 +98,25 @@ class Curve:
 
 
 class Curves:
-    """All curves of one run by chart and line ("training" or "held out")."""
+    """All curves of one run by chart and line ("training" or "held out").
+
+    Attributes:
+        begun: how many curves have begun, each with its first value.
+    """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self._curves: dict[tuple[str, str], Curve] = {}
+        self.begun = 0
         for event in events:
             self.add(event)
 
-    def add(self, event: Event) -> None:
-        """Take over what `event` measures; others are passed over."""
+    def add(self, event: Event) -> set[str]:
+        """Take over what `event` measures, if anything; the charts that have grown."""
         if isinstance(event, Progress):
-            self._take(event, TRAINING, [chart for chart in CHARTS if chart.training])
-        elif isinstance(event, Evaluated):
-            self._take(event, HELD_OUT, [chart for chart in CHARTS if chart.held_out])
+            return self._take(event, TRAINING, _TRAINING)
+        if isinstance(event, Evaluated):
+            return self._take(event, HELD_OUT, _HELD_OUT)
+        return set()
 
     def curve(self, chart: str, line: str = TRAINING) -> Curve:
         """The curve, empty if nothing was measured."""
@@ -116,7 +127,8 @@ class Curves:
         both = {line: self.curve(chart, line) for line in (TRAINING, HELD_OUT)}
         return {line: curve for line, curve in both.items() if curve.last() is not None}
 
-    def _take(self, event: Progress | Evaluated, line: str, charts: Iterable[Chart]) -> None:
+    def _take(self, event: Progress | Evaluated, line: str, charts: Iterable[Chart]) -> set[str]:
+        grown = set()
         for chart in charts:
             value = getattr(event, chart.name)
             curve = self._curves.get((chart.name, line))
@@ -124,7 +136,10 @@ class Curves:
                 if value is None:
                     continue  # begins with the first value
                 curve = self._curves[chart.name, line] = Curve()
+                self.begun += 1
             curve.add(event.step, None if value is None else value * chart.scale)
+            grown.add(chart.name)
+        return grown
 
 
 class Smoothing:

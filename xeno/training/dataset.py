@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -52,26 +52,33 @@ class Sample:
 _AnyUnit = TypeVar("_AnyUnit", bound=Unit)
 
 
-def units_for(profile: Profile, stage: Stage, plan: TrainingPlan) -> list[Pair | Sample]:
-    """The units of a stage, in an order that follows from their content alone.
+def units_for(
+    profile: Profile, stage: Stage, plan: TrainingPlan
+) -> tuple[list[Pair | Sample], Mapping[str, int]]:
+    """The units of a stage, in an order that follows from their content alone, and how many
+    pairs are left out of it, by reason.
 
     DPO learns from pairs; KTO from rated replies and, if `kto_pairs`, from pairs; SFT from the
-    replies of instructions and chats, from the chosen replies of pairs, or from both. Of the
-    pairs those that the plan selects.
+    replies of instructions and chats, from the chosen replies of pairs, or from both.
     """
-    if stage == "dpo":
-        return list(select(training_pairs(profile), plan).pairs)
     found: list[Pair | Sample] = []
+    with_pairs = True
     if stage == "kto":
         found += _samples(profile, ("unpaired",))
-        if plan.kto_pairs:
-            found += select(training_pairs(profile), plan).pairs
-    else:
+        with_pairs = plan.kto_pairs
+    elif stage == "sft":
         if plan.sft_sources != "chosen":
             found += _samples(profile, ("instruction", "chat"))
-        if plan.sft_sources != "examples":
-            found += [_chosen(pair) for pair in select(training_pairs(profile), plan).pairs]
-    return sorted(found, key=lambda unit: unit.fingerprint)
+        with_pairs = plan.sft_sources != "examples"
+    if not with_pairs:
+        return sorted(found, key=_content), {}
+    selected = select(training_pairs(profile), plan)
+    found += [_chosen(pair) if stage == "sft" else pair for pair in selected.pairs]
+    return sorted(found, key=_content), selected.left_out
+
+
+def _content(unit: Unit) -> str:
+    return unit.fingerprint
 
 
 def training_pairs(profile: Profile) -> list[Pair]:
@@ -81,6 +88,20 @@ def training_pairs(profile: Profile) -> list[Pair]:
 
     pairs = [pair for pair in Pairs(profile.db).all(active=True) if pair.weight > 0]
     return sorted(pairs, key=lambda pair: pair.fingerprint)
+
+
+def split_for(
+    plan: TrainingPlan, units: Sequence[_AnyUnit]
+) -> tuple[list[_AnyUnit], list[_AnyUnit]]:
+    """`split` as `plan` has it."""
+    return split(
+        units,
+        plan.heldout_share,
+        plan.seed if plan.heldout_seed is None else plan.heldout_seed,
+        private=plan.private,
+        least=plan.heldout_least,
+        most=plan.heldout_most,
+    )
 
 
 def _samples(profile: Profile, kinds: Sequence[ExampleKind]) -> list[Sample]:
@@ -107,20 +128,6 @@ def _chosen(pair: Pair) -> Sample:
     """The chosen reply of `pair`, to imitate."""
     return Sample(
         pair.id, pair.group_id, pair.prompt, pair.chosen, pair.fingerprint, weight=pair.weight
-    )
-
-
-def split_for(
-    plan: TrainingPlan, pairs: Sequence[_AnyUnit]
-) -> tuple[list[_AnyUnit], list[_AnyUnit]]:
-    """`split` as `plan` has it."""
-    return split(
-        pairs,
-        plan.heldout_share,
-        plan.seed if plan.heldout_seed is None else plan.heldout_seed,
-        private=plan.private,
-        least=plan.heldout_least,
-        most=plan.heldout_most,
     )
 
 

@@ -16,7 +16,7 @@ from xeno.models.chat import encode_exchange
 from xeno.training.dataset import Sample
 from xeno.training.plan import TrainingPlan
 from xeno.training.recipe import Recipe, resolve
-from xeno.training.rows import Cut, Row
+from xeno.training.row import Cut, Row
 from xeno.training.settings.objective import Stage
 from xeno.training.stages import NOUNS, StageData
 from xeno.training.units import by_unit, unit_of
@@ -112,17 +112,8 @@ def encode_stage(
         InvalidValueError: if nothing can be learned from.
     """
     fit = Fit.of(stage.plan, limit)
-
-    def encode(unit: Pair | Sample) -> Row | LeftOut:
-        if isinstance(unit, Sample):
-            on_prompt = stage.name == "sft" and stage.plan.sft_on_prompt
-            row = encode_sample(tokenizer, unit, fit, on_prompt=on_prompt)
-        else:
-            row = encode_pair(tokenizer, unit, fit)
-        return replace(row, unit=unit_of(stage.plan, unit)) if isinstance(row, Row) else row
-
-    training = [encode(unit) for unit in stage.training]
-    held_out = [encode(unit) for unit in stage.held_out]
+    training = [encode_unit(tokenizer, stage, unit, fit) for unit in stage.training]
+    held_out = [encode_unit(tokenizer, stage, unit, fit) for unit in stage.held_out]
     rows = tuple(each for each in training if isinstance(each, Row))
     left_out = tuple(each for each in training + held_out if isinstance(each, LeftOut))
     if not rows:
@@ -139,6 +130,18 @@ def encode_stage(
         left_out,
         resolve(stage.plan, len(by_unit(rows)), shapes),
     )
+
+
+def encode_unit(
+    tokenizer: PreTrainedTokenizerBase, stage: StageData, unit: Pair | Sample, fit: Fit
+) -> Row | LeftOut:
+    """The row of a unit of `stage`."""
+    if isinstance(unit, Sample):
+        on_prompt = stage.name == "sft" and stage.plan.sft_on_prompt
+        row = encode_sample(tokenizer, unit, fit, on_prompt=on_prompt)
+    else:
+        row = encode_pair(tokenizer, unit, fit)
+    return replace(row, unit=unit_of(stage.plan, unit)) if isinstance(row, Row) else row
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, pair: Pair, fit: Fit) -> Row | LeftOut:

@@ -1,35 +1,38 @@
-"""What a run will do and cost, said before Start. Light: no torch, no Opacus, no reading of
-weights.
+"""What a run will do, need and cost, said before Start. Light: no torch, no Opacus, no reading of
+weights, and under a second.
 
-The epsilon forecast is exact for full batches and an upper bound for sampled ones; the trainer
-proves the number that stands in the ledger.
+    units -> recipes -> rows -> memory, disk, time -> privacy -> checks -> verdict
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xeno.models.base import inspect_base
-from xeno.privacy import rdp
+import psutil
+
+from xeno.models.base import BaseModel, inspect_base
 from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
-from xeno.privacy.rdp import Mechanism
-from xeno.training.plan import ADVISED_PAIRS, TrainingPlan
+from xeno.training import checks, timing
+from xeno.training.checks import Check, Verdict
+from xeno.training.disk import bytes_written
+from xeno.training.lengths import Encoded, encoded, said
+from xeno.training.memory import number_format, predicted
+from xeno.training.noise_forecast import NoiseForecast, noise_forecast
+from xeno.training.optimizers import unusable
+from xeno.training.plan import TrainingPlan
+from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe, resolve
-from xeno.training.stages import NOUNS, StageData, noise_multipliers, stage_data, too_few
+from xeno.training.stages import NOUNS, StageData, stage_data
 from xeno.training.units import count_units
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.store.profile import Profile
-
-LOUD = 0.7
-"""Noise to signal above which a taste is likely to drown."""
-PROOF_MARGIN = 0.02
-"""What Opacus' proved epsilon may be above the exact one: its error bound and our precision."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,16 @@ class Forecast:
     """The numbers and words for a plan. The privacy fields are None without privacy.
 
     Attributes:
-        noise_to_signal: length of all the noise over the length of all that consistent pairs
-            can teach; what remains of it after learning is spread over all directions.
+        noise_to_signal: see `NoiseForecast`.
         epsilon_run: what the run will cost alone, at most.
         epsilon_after: what the account will have spent with it.
         blockers: why the run cannot start; empty where it can.
         sentence: all of it in plain words.
+        memory_bytes: at the peak of the trainer.
+        disk_bytes: written into the profile.
+        seconds: from start to version; None where no run has shown this machine's speed.
+        left_out: pairs that are not learned from, counted by reason.
+        checks: what was looked at, each with its verdict; `verdict` is the worst.
     """
 
     pairs: int
@@ -60,13 +67,20 @@ class Forecast:
     blockers: tuple[str, ...]
     warnings: tuple[str, ...]
     sentence: str
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    seconds: float | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    verdict: Verdict = "green"
+    checks: tuple[Check, ...] = ()
 
 
 def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
-    """Forecast `plan` on the pairs of `profile`.
+    """Forecast `plan` on what `profile` holds.
 
     Raises:
         BaseModelError: if the base cannot be used.
+        InvalidValueError: if the plan names modules that the base does not have.
     """
     base = inspect_base(Path(plan.base), profile.home)
     stages = stage_data(profile, plan)
@@ -74,28 +88,31 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         resolve(stage.plan, count_units(stage.plan, stage.training), base.shapes)
         for stage in stages
     ]
-    training = sum(len(stage.training) for stage in stages)
-    held_out = sum(len(stage.held_out) for stage in stages)
     steps = sum(recipe.steps for recipe in recipes)
+    ready = all(stage.training for stage in stages)
+    found = [encoded(base, stage) for stage in stages]
+    left_out = _left_out(base, stages, found)
     ledger = PrivacyLedger(profile)
     unit = plan.privacy_unit
-    budget, budget_delta = ledger.budget(unit)
-    spent = ledger.spent(unit)
-    blockers, warnings = _about_units(plan, stages)
-    run: _Private | None = None
-    if plan.private and all(stage.training for stage in stages):
-        run = _private(plan, recipes, ledger.history(unit), budget, budget_delta, spent)
-        if run is None or run.epsilon < plan.least_epsilon_share * plan.epsilon:
-            left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
-            blockers.append(
-                f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
-                "Ask for a smaller epsilon, raise the budget, or train without privacy."
-            )
-        warnings += run.warnings if run else ()
+    budget, spent = ledger.budget(unit), ledger.spent(unit)
+    run: NoiseForecast | None = None
+    problem = ""
+    if plan.private and ready:
+        run = noise_forecast(plan, recipes, ledger.history(unit), *budget, spent)
+        problem = _too_little_budget(plan, run, budget[0], spent)
+    sentence = _sentence(plan, stages, steps, run, budget[0])
+    made = [
+        *checks.settings_checks(plan, unusable(plan, _device(plan))),
+        *checks.unit_checks(plan, stages, left_out),
+        *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
+    ]
+    needs = _needs(profile, base, stages, recipes, found) if ready else None
+    if needs is not None:
+        made += needs.checks
     return Forecast(
-        pairs=training + held_out,
-        pairs_training=training,
-        pairs_heldout=held_out,
+        pairs=sum(len(stage.units) for stage in stages),
+        pairs_training=sum(len(stage.training) for stage in stages),
+        pairs_heldout=sum(len(stage.held_out) for stage in stages),
         private=plan.private,
         sample_rate=recipes[-1].sample_rate if plan.private else None,
         steps=steps,
@@ -103,112 +120,112 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         noise_to_signal=run.noise_to_signal if run else None,
         epsilon_run=run.epsilon if run else None,
         epsilon_spent=spent,
-        budget=budget,
+        budget=budget[0],
         epsilon_after=run.epsilon_after if run else None,
-        blockers=tuple(blockers),
-        warnings=tuple(warnings),
-        sentence=_sentence(plan, stages, steps, run, budget),
+        blockers=tuple(check.sentence for check in made if check.verdict == "red"),
+        warnings=tuple(check.sentence for check in made if check.verdict == "amber"),
+        sentence=sentence,
+        memory_bytes=needs.memory if needs else None,
+        disk_bytes=needs.disk if needs else None,
+        seconds=needs.seconds if needs else None,
+        left_out=left_out,
+        verdict=checks.overall(made),
+        checks=tuple(made),
     )
 
 
 @dataclass(frozen=True)
-class _Private:
-    noise_multiplier: float
-    noise_to_signal: float
-    epsilon: float
-    epsilon_after: float
-    warnings: tuple[str, ...]
+class _Needs:
+    memory: int
+    disk: int
+    seconds: float | None
+    checks: tuple[Check, ...]
 
 
-def _private(
-    plan: TrainingPlan,
+def _needs(
+    profile: Profile,
+    base: BaseModel,
+    stages: Sequence[StageData],
     recipes: Sequence[Recipe],
-    history: Sequence[Mechanism],
-    budget: float,
-    budget_delta: float,
-    spent: float,
-) -> _Private | None:
-    """The private run's numbers; None where the budget leaves nothing."""
-    runs = [(recipe.sample_rate, recipe.steps) for recipe in recipes]
-    solve = rdp.noise_multiplier
-    alone = noise_multipliers(runs, max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, plan, solve)
-    within = alone
-    if rdp.epsilon([*history, *_mechanisms(runs, alone)], budget_delta) > budget - PROOF_MARGIN:
-        within = noise_multipliers(
-            runs, budget - PROOF_MARGIN, budget_delta, plan, solve, history, spent
-        )
-    sigmas = [max(pair) for pair in zip(alone, within, strict=True)]
-    if math.inf in sigmas:
-        return None
-    taken = _mechanisms(runs, sigmas)
-    cost = min(plan.epsilon, rdp.epsilon(taken, plan.delta) + PROOF_MARGIN)
-    warnings = []
-    if within[-1] > alone[-1] * 1.01:
-        warnings.append(
-            f"The budget leaves epsilon {cost:.2f} for this run, less than the {plan.epsilon:g} "
-            "asked for, so it gets more noise."
-        )
-    # Noise adds up as the square root of the steps, what the pairs agree on in proportion.
-    ratio = max(
-        sigma * math.sqrt(recipe.trainable * recipe.steps) / (recipe.steps * recipe.batch_size)
-        for sigma, recipe in zip(sigmas, recipes, strict=True)
+    found: Sequence[Encoded],
+) -> _Needs:
+    """What the run takes of the machine, and whether the machine has it."""
+    plan = stages[0].plan
+    memory = max(
+        (
+            predicted(base, stage.plan, recipe, each.rows)
+            for stage, recipe, each in zip(stages, recipes, found, strict=True)
+        ),
+        key=lambda each: each.total,
     )
-    if ratio > LOUD:
-        warnings.append(
-            "There is much noise for so few pairs: the version may learn little, or even answer "
-            "in nonsense. Collect more pairs, or allow a larger epsilon."
-        )
-    after = min(budget, rdp.epsilon([*history, *taken], budget_delta) + PROOF_MARGIN)
-    return _Private(sigmas[-1], ratio, cost, after, tuple(warnings))
+    disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
+    seconds = None
+    if all(each.rows for each in found):
+        parts = [
+            timing.work(stage.plan, recipe, each.mean, len(stage.training), len(stage.held_out))
+            for stage, recipe, each in zip(stages, recipes, found, strict=True)
+        ]
+        seconds = timing.seconds(base, number_format(base, plan), timing.total(parts))
+    machine = psutil.virtual_memory()
+    return _Needs(
+        memory.total,
+        disk,
+        seconds,
+        (
+            checks.memory_check(memory.total, memory.least, machine.available, machine.total),
+            checks.disk_check(disk, shutil.disk_usage(profile.paths.folder).free),
+            checks.time_check(seconds),
+        ),
+    )
 
 
-def _mechanisms(runs: Sequence[tuple[float, int]], sigmas: Sequence[float]) -> list[Mechanism]:
-    return [
-        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
-        if math.isfinite(sigma)
-    ]
+def _left_out(
+    base: BaseModel, stages: Sequence[StageData], found: Sequence[Encoded]
+) -> dict[str, int]:
+    """What is stored and not learned from, by reason; pairs of two stages are counted once."""
+    reasons: dict[str, int] = {}
+    for stage, each in zip(stages, found, strict=True):
+        reasons |= stage.left_out
+        reasons |= said(base, stage, each)
+    return reasons
 
 
-def _about_units(plan: TrainingPlan, stages: Sequence[StageData]) -> tuple[list[str], list[str]]:
-    """(blockers, warnings) that follow from how much there is to learn from."""
-    blockers: list[str] = []
-    warnings: list[str] = []
-    for stage in stages:
-        count, noun = len(stage.units), NOUNS[stage.name]
-        if error := too_few(stage, plan.force):
-            blockers.append(f"{error.why if count else error.what} {error.todo}")
-        elif count < ADVISED_PAIRS and plan.private:
-            warnings.append(
-                f"With {count} {noun} the noise is strong; about {ADVISED_PAIRS} or more are "
-                "advised."
-            )
-        if count and plan.heldout_share > 0 and not stage.held_out:
-            warnings.append(
-                f"None of the {noun} is held out, since there are too few groups of them: what "
-                "was learned cannot be measured."
-            )
-    return blockers, warnings
+def _too_little_budget(
+    plan: TrainingPlan, run: NoiseForecast | None, budget: float, spent: float
+) -> str:
+    """Why the budget does not allow the run; empty where it does."""
+    if run is not None and run.epsilon >= plan.least_epsilon_share * plan.epsilon:
+        return ""
+    left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
+    return (
+        f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
+        "Ask for a smaller epsilon, raise the budget, or train without privacy."
+    )
+
+
+def _device(plan: TrainingPlan) -> str:
+    """Where the optimizer would run; the driver is only asked for one that needs a card."""
+    return "cuda" if plan.optimizer.endswith("8bit") and card_memory() else "cpu"
 
 
 def _sentence(
     plan: TrainingPlan,
     stages: Sequence[StageData],
     steps: int,
-    run: _Private | None,
+    run: NoiseForecast | None,
     budget: float,
 ) -> str:
     what = ", then ".join(f"{len(stage.training)} {NOUNS[stage.name]}" for stage in stages)
     if not plan.private:
         return (
-            f"Learns from {what} in {steps} steps without differential privacy: "
+            f"Learns from {what} in {count(steps, 'step')} without differential privacy: "
             "single ones may be recoverable from the version."
         )
     if run is None:
         return "A private run cannot start."
     one = "one" if plan.privacy_unit == "pair" else plan.privacy_unit
     return (
-        f"Learns from {what} in {steps} noisy steps at epsilon {run.epsilon:.2f} "
+        f"Learns from {what} in {count(steps, 'noisy step')} at epsilon {run.epsilon:.2f} "
         f"({strength(run.epsilon)} protection of every single {one}). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

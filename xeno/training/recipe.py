@@ -21,7 +21,6 @@ from xeno.versions.adapter import AdapterConfig
 
 SFT_WEIGHT = 1.0
 
-
 _PRIVATE_RATE = 0.8
 """Of SGD on gradients in units of the norm to which they are clipped."""
 _RATES = {"sgd": 100.0, "adafactor": 10.0, "adagrad": 10.0}

@@ -8,8 +8,8 @@ stage is a mechanism of its own, and both together stay within the run's epsilon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xeno.errors import InvalidValueError
@@ -36,12 +36,16 @@ Solver = Callable[[float, float, float, int, Sequence[Mechanism]], float]
 
 @dataclass(frozen=True)
 class StageData:
-    """What a stage learns from and measures itself on, and the plan with its own numbers."""
+    """What a stage learns from and measures itself on, and the plan with its own numbers.
+
+    `left_out` counts by reason the stored pairs that the plan does not use.
+    """
 
     name: Stage
     plan: TrainingPlan
     training: tuple[Pair | Sample, ...]
     held_out: tuple[Pair | Sample, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[Pair | Sample, ...]:
@@ -52,9 +56,10 @@ def stage_data(profile: Profile, plan: TrainingPlan) -> list[StageData]:
     """The stages of `plan` on what `profile` holds now."""
     found = []
     for name in STAGES[plan.method]:
-        units = units_for(profile, name, plan)
+        units, left_out = units_for(profile, name, plan)
         training, held_out = split_for(plan, units)
-        found.append(StageData(name, _plan_of(name, plan), tuple(training), tuple(held_out)))
+        own = _plan_of(name, plan)
+        found.append(StageData(name, own, tuple(training), tuple(held_out), left_out))
     return found
 
 

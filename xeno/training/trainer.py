@@ -15,28 +15,33 @@ import importlib.metadata
 import math
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import torch
 
 from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
-from xeno.models.loading import choose_dtype, load_model
+from xeno.models.loading import load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
+from xeno.training import timing
 from xeno.training.adapters import attach, extract
+from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
 from xeno.training.loop import Loop, Outcome
+from xeno.training.memory import remember_libraries
 from xeno.training.methods import objective_for
 from xeno.training.modules import layers
 from xeno.training.optimizers import build
@@ -116,11 +121,11 @@ class _Training:
 
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
-        torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
+        device, dtype = set_up(plan, base)
         data = self._data()
-        dtype = choose_dtype(base, plan.dtype)
         units = [unit for stage in data for unit in stage.units]
         self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
@@ -131,10 +136,14 @@ class _Training:
             self.emit(LogLine(text=note))
 
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
+        model: Any = load_model(base, dtype)
+        policy = Policy(
+            model.to(device),
+            tokenizer.pad_token_id or 0,
+            private=plan.private,
+            shortcuts=shortcuts(plan),
+        )
         policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
-        if policy.rows_per_pair == 2:
-            self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
         adapted = attach(
             policy.model,
             stages[0].recipe.adapter,
@@ -143,6 +152,9 @@ class _Training:
             dropout=plan.lora_dropout,
             init=plan.lora_init,
         )
+        policy.adapted()
+        if plan.engine == "xeno":
+            self.emit(LogLine(text=described(policy)))
         steps = sum(stage.recipe.steps for stage in stages)
         self.emit(
             RunStarted(
@@ -159,8 +171,12 @@ class _Training:
         samples = None
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
+        ready = time.monotonic() - begun
         outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
+        if outcome.stop is None and plan.engine == "xeno":
+            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
+            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
@@ -265,11 +281,10 @@ class _Training:
 
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
-            optimizer = build(self.plan, adapted)
-            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
+            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(self.plan, adapted),
+            lambda: build(stage.plan, adapted),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
@@ -319,9 +334,9 @@ class _Training:
         if plan.private:
             entries = [
                 PrivacyLedger(self.profile).append(
-                    self.run.id, plan.privacy_unit, each, plan.delta, address
+                    self.run.id, plan.privacy_unit, each, plan.delta, address, stage=stage
                 )
-                for each in mechanisms
+                for stage, each in enumerate(mechanisms, start=1)
             ]
             alone = entries[0].epsilon_alone
             epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
@@ -388,12 +403,6 @@ def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, floa
     }
 
 
-def threads(plan: TrainingPlan) -> int:
-    """The trainer's threads: as planned, or half of the cores, but both where there are two."""
-    cores = os.cpu_count() or 1
-    return plan.threads or max(min(2, cores), cores // 2)
-
-
 def environment(dtype: str) -> dict[str, str | int]:
     """What the numbers of a run may depend on besides its plan and its pairs."""
     found: dict[str, str | int] = {
@@ -414,6 +423,12 @@ def _known(distribution: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _tokens(stage: StageRows) -> tuple[float, int, int]:
+    """Tokens of a row on average, rows to train on and rows to measure on."""
+    tokens = statistics.fmean(row.tokens for row in stage.rows + stage.measured)
+    return tokens, len(stage.rows), len(stage.measured)
 
 
 def _is_memory(error: RuntimeError) -> bool:

@@ -114,7 +114,7 @@ class OptimizerSettings(BaseModel):
         "Adafactor's limit",
         "Largest root mean square of an Adafactor step, in units of the learning rate.",
         quality="Smaller is steadier.",
-        gt=0,
+        ge=1,
         le=100,
     )
     adafactor_decay: float = setting(

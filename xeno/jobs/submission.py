@@ -1,0 +1,72 @@
+"""Runs into the queue: the plan goes into the profile, an entry without content beside it."""
+
+from __future__ import annotations
+
+import time
+
+from xeno.errors import InvalidValueError
+from xeno.jobs.job import Job, Limits, Priority
+from xeno.jobs.process import Identity
+from xeno.jobs.store import Queue
+from xeno.store.profile import Profile
+from xeno.store.runs import Runs
+from xeno.training.plan import TrainingPlan
+
+_BEING_ADDED = 60.0  # seconds in which a run may be without its job: it is being added
+
+
+def submit(
+    queue: Queue,
+    profile: Profile,
+    plan: TrainingPlan,
+    priority: Priority = "medium",
+    *,
+    reserved: Identity | None = None,
+) -> Job:
+    """Queue a run of `plan`.
+
+    Args:
+        reserved: the worker that will run it itself; while it is there nobody else does.
+    """
+    run = Runs(profile.db).create(plan, queued=True)
+    return queue.add(profile.name, run.id, priority, limits(plan), reserved=reserved)
+
+
+def resubmit(
+    queue: Queue, profile: Profile, run_id: str, *, reserved: Identity | None = None
+) -> Job:
+    """Queue a run of before that was interrupted, to go on with it at high priority.
+
+    Raises:
+        InvalidValueError: if it is in the queue already, or cannot be resumed.
+    """
+    job = queue.of_run(run_id)
+    if job is not None and job.ended is None:
+        raise InvalidValueError(
+            f"The run {run_id[:8]} is in the queue already.",
+            f"It is the job {job.id[:8]}, {job.state}.",
+            "See 'xeno queue'.",
+        )
+    runs = Runs(profile.db)
+    runs.require_resumable(run_id)
+    return queue.add(profile.name, run_id, "high", limits(runs.get(run_id).plan), reserved=reserved)
+
+
+def limits(plan: TrainingPlan) -> Limits:
+    """How often the queue tries a run of `plan`."""
+    return Limits(plan.retries, plan.retry_seconds, plan.longest_retry_minutes * 60)
+
+
+def settle(queue: Queue, profile: Profile) -> list[str]:
+    """Discard the runs of `profile` that wait for the queue but were taken out of it while the
+    profile was locked; their ids."""
+    runs = Runs(profile.db)
+    gone = []
+    for run in runs.queued():
+        job = queue.of_run(run.id)
+        if job is None and time.time() - run.created < _BEING_ADDED:
+            continue
+        if job is None or job.ended is not None:
+            runs.discard(run.id)
+            gone.append(run.id)
+    return gone

@@ -1,0 +1,145 @@
+"""How much memory a run will take at its peak, from the shapes of the base and of the batches.
+
+    libraries + weights + adapter + max(loading, training)
+
+The libraries are measured by every trainer on this machine. While a micro-batch is trained on,
+every decoder layer keeps numbers for its backward pass: what its projections made, copies of the
+hidden state, and the weights of attention,
+
+    bytes of the format x layers x (tokens (outputs + c hidden) + heads x keys seen)
+
+where the constant c is fitted to measured peaks (`benchmarks/memory_prediction.py`). Light: reads
+no weights and loads no library.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xeno.models.loading import SMALL, bfloat16_known
+from xeno.models.machine import read_fact, write_fact
+from xeno.training.optimizers import state_bytes
+from xeno.training.plan import TrainingPlan
+from xeno.training.recipe import Recipe
+from xeno.training.row import Row
+
+if TYPE_CHECKING:
+    from xeno.models.base import BaseModel
+    from xeno.paths import Home
+
+_LIBRARIES_FACT = "bytes of the training libraries"
+_LIBRARIES = 500e6
+_HIDDEN_COPIES = 4.0
+"""Hidden states that a layer keeps besides what its projections made, and what the backward pass
+holds of them meanwhile."""
+_LAYER = re.compile(r"\.(\d+)\.")
+_TOKENS_AT_ONCE = 16384
+_HEAD_TOKENS = 128
+_HEAD_COPIES = 4
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the peak, by what they are for."""
+
+    libraries: float
+    weights: float
+    adapter: float
+    activations: float
+    head: float
+
+    @property
+    def total(self) -> int:
+        """All of it; loading a base takes its weights twice for a moment."""
+        working = max(self.weights, self.activations + self.head)
+        return round(self.libraries + self.weights + self.adapter + working)
+
+    @property
+    def least(self) -> int:
+        """What no setting of the batches can lower."""
+        return round(self.libraries + self.weights + self.adapter)
+
+
+def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequence[Row]) -> Memory:
+    """The memory that a run of `plan` takes.
+
+    Args:
+        rows: of the run, or a sample of them; empty where they are not known, and then every
+            text is taken to be as long as the plan allows.
+    """
+    width = 2 if number_format(base, plan) == "bfloat16" else 4
+    part = _largest_part(rows or _longest(plan, base.context), recipe, plan)
+    layers, outputs, hidden, vocabulary = _shape(base.shapes)
+    heads = base.config.get("num_attention_heads", 0)
+    kept = sum(row.tokens for row in part) * (outputs + _HIDDEN_COPIES * hidden * layers)
+    attention = layers * (heads if isinstance(heads, int) else 0) * sum(map(_keys_seen, part))
+    per_unit = 2.0 * 4 * len(part) if plan.private else 0.0  # gradients of every pair, and norms
+    return Memory(
+        libraries=libraries(base.home),
+        weights=float(width * base.parameters),
+        adapter=recipe.trainable * (4 + 4 + state_bytes(plan) + per_unit),
+        activations=float(width * (kept + attention)),
+        head=float(_HEAD_COPIES * 4 * _HEAD_TOKENS * vocabulary),
+    )
+
+
+def number_format(base: BaseModel, plan: TrainingPlan) -> str:
+    """The number format that the trainer will choose, as far as it is known without a probe."""
+    if plan.dtype != "auto":
+        return plan.dtype
+    if base.parameters < SMALL:
+        return "float32"
+    return "float32" if bfloat16_known(base.home) is False else "bfloat16"
+
+
+def libraries(home: Home | None) -> float:
+    """Bytes of a trainer before it loads a base, as measured here, or about as elsewhere."""
+    known = read_fact(home, _LIBRARIES_FACT)
+    usable = isinstance(known, int | float) and 1e7 < known < 1e11
+    return float(known) if usable else _LIBRARIES
+
+
+def remember_libraries(home: Home | None, number: int) -> None:
+    """Keep what a trainer took before it loaded a base."""
+    known = read_fact(home, _LIBRARIES_FACT)
+    if not isinstance(known, int | float) or abs(known - number) > 0.02 * number:
+        write_fact(home, _LIBRARIES_FACT, number)
+
+
+def _longest(plan: TrainingPlan, context: int) -> list[Row]:
+    """Rows as long as `plan` allows, half of it prompt."""
+    limit = min(plan.max_length, context)
+    half = (0,) * max(1, limit // 2)
+    return [Row("", half, half, half)] * plan.micro_batch_size
+
+
+def _largest_part(rows: Sequence[Row], recipe: Recipe, plan: TrainingPlan) -> list[Row]:
+    """The micro-batch that the longest rows make."""
+    longest = max(row.tokens for row in rows)
+    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), _TOKENS_AT_ONCE // longest)
+    return sorted(rows, key=lambda each: -each.tokens)[: max(1, most)]
+
+
+def _keys_seen(row: Row) -> float:
+    """How many (token, key) pairs attention weighs in a row: a token sees the tokens before it
+    in its own reply and the prompt."""
+    prompt, chosen, rejected = len(row.prompt), len(row.chosen), len(row.rejected)
+    return prompt**2 / 2 + chosen * (prompt + chosen / 2) + rejected * (prompt + rejected / 2)
+
+
+def _shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int, int]:
+    """(decoder layers, all outputs of their matrices together, hidden size, vocabulary)."""
+    layers, outputs, hidden, vocabulary = set(), 0, 1, 1
+    for name, shape in shapes.items():
+        if len(shape) != 2:
+            continue
+        if found := _LAYER.search(name):
+            layers.add(found.group(1))
+            outputs += shape[0]
+        elif shape[0] > vocabulary:
+            vocabulary, hidden = shape
+    return max(1, len(layers)), outputs, hidden, vocabulary
