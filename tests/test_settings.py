@@ -159,8 +159,8 @@ def test_a_pass_takes_every_pair_once_and_the_rest_after_a_pause_is_the_same() -
 
 
 def test_every_setting_of_the_steps_has_a_test() -> None:
-    # The micro batch and the limit of the gradient are tested with the trainer.
-    elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit"}
+    # These are tested with the trainer.
+    elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit", "trial"}
     tested = STEP_EFFECTS.keys() | SHAPED.keys() | BATCH_EFFECTS.keys() | elsewhere
     assert set(ScheduleSettings.model_fields) == tested
 

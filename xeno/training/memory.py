@@ -94,9 +94,19 @@ def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequenc
         libraries=libraries(base.home) + _STARTED + (_PROOF if plan.private else 0.0),
         weights=float(width * base.parameters),
         adapter=recipe.trainable * (4 + 4 + state_bytes(plan) + per_unit),
-        activations=_SPREAD * width * (kept + attention),
+        activations=_spread(plan) * width * (kept + attention),
         head=float(_HEAD_COPIES * 4 * plan.head_tokens * vocabulary),
     )
+
+
+def _spread(plan: TrainingPlan) -> float:
+    """Bytes held for each that is counted; more where a shortcut is switched off."""
+    spread = _SPREAD
+    if not plan.fused_layers:
+        spread *= 1.15
+    if plan.attention == "dense":
+        spread *= 1.15
+    return spread if plan.one_row else 1.5 * spread
 
 
 def device(plan: TrainingPlan) -> str:
