@@ -25,13 +25,6 @@ class ComputeSettings(BaseModel):
         ge=1,
         le=256,
     )
-    niceness: int = setting(
-        10,
-        "Niceness",
-        "How much the trainer gives way to other programs: 0 not at all, 19 always.",
-        ge=0,
-        le=19,
-    )
     measure_again: bool = setting(
         False,
         "Measure the machine again",
@@ -83,7 +76,7 @@ class ComputeSettings(BaseModel):
         le=8192,
     )
     tokens_at_once: int = setting(
-        4096,
+        2048,
         "Tokens at once",
         "Most tokens of a micro-batch; a longer pair is computed alone.",
         unit="tokens",
