@@ -214,7 +214,8 @@ class _Training:
             "cuts": [cut for stage in stages for cut in stage.cuts()],
         }
         order = outcome.stop or self.stop()  # it may have come after the last step
-        if order is not None and (not order.keep or taken == 0):
+        unwanted = order is not None and (not order.keep or taken == 0)
+        if unwanted or plan.trial:
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
