@@ -26,13 +26,14 @@ from xeno.events import (
     RunFinished,
     RunStarted,
     SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
 )
 from xeno.jobs.foreground import JobRun
 from xeno.jobs.store import Queue
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
-from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
@@ -76,21 +77,27 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     Raises:
         XenoError: if it cannot start, or failed.
     """
-    _refuse_second(profile)
     watcher = Watcher(output, known=announce(profile, plan, output).notes)
     with Queue(profile.home) as queue:
         training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
-        return follow(profile, training, watcher, on_stop, output)
+        return _followed(profile, training, watcher, on_stop, output)
 
 
-def follow(
-    profile: Profile, training: JobRun, watcher: Watcher, on_stop: str | None, output: Output
-) -> int:
-    """Start the run, wait for its end, and say what came of it; the exit status.
+def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) -> int:
+    """Resume the run `run_id`, say how it goes and what came of it; the exit status.
 
     Raises:
-        XenoError: if it cannot start, or failed.
+        XenoError: if it cannot be resumed, or failed.
     """
+    watcher = Watcher(output)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, resume=run_id, on_event=watcher.event)
+        return _followed(profile, training, watcher, on_stop, output)
+
+
+def _followed(
+    profile: Profile, training: JobRun, watcher: Watcher, on_stop: str | None, output: Output
+) -> int:
     training.start()
     finished = _waited(training, on_stop, output)
     failure = training.failure
@@ -132,21 +139,6 @@ def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
     return 1 if ahead.blockers else 0
 
 
-def _refuse_second(profile: Profile) -> None:
-    runs = Runs(profile.db)
-    runs.mark_interrupted()
-    going = [
-        each.id for each in runs.all() if each.status in {"waiting", "running"} and not each.queued
-    ]
-    if going:
-        raise XenoError(
-            "Another run of this profile is going on.",
-            f"It is the run {going[0]}.",
-            "Wait until it has ended, stop it where it was started, or queue this one: "
-            "'xeno queue add'.",
-        )
-
-
 class Watcher:
     """Turns a run's events into lines, and keeps what the summary needs."""
 
@@ -182,6 +174,10 @@ class Watcher:
                         f"{event.preference_accuracy:.3f}, loss {shown(event.loss)}, "
                         f"perplexity {shown(event.perplexity)}"
                     )
+            case TrainingPaused():
+                self._output.progress(f"Paused after step {event.step}: {event.reason}")
+            case TrainingContinued():
+                self._output.progress(f"Going on after {duration(event.seconds)}.")
             case SampleReplies():
                 say_samples(event, self._output)
             case LogLine():

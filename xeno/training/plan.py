@@ -18,6 +18,7 @@ from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.queue import QueueSettings
+from xeno.training.settings.safety import SafetySettings
 from xeno.training.settings.schedule import ScheduleSettings
 from xeno.training.settings.truncation import TruncationSettings
 
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Long texts": TruncationSettings,
     "Evaluation and samples": EvaluationSettings,
     "Queue and machine": QueueSettings,
+    "Safety": SafetySettings,
 }
 """The families of settings, in the order in which they are shown."""
 
@@ -45,6 +47,7 @@ class TrainingPlan(
     QueueSettings,
     TruncationSettings,
     EvaluationSettings,
+    SafetySettings,
     DataSettings,
     AdapterSettings,
     OptimizerSettings,
