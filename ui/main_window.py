@@ -224,6 +224,7 @@ class MainWindow(QMainWindow):
         session.run_finished.connect(lambda _: self.run_state.setText(""))
         session.plan_changed.connect(self._show_answering)
         self.names.changed.connect(self._show_answering)
+        self.closed.connect(self.privacy.audit.close_run)
         self.training.privacy_wanted.connect(lambda: self.tabs.setCurrentWidget(self.privacy))
 
     # Status -------------------------------------------------------------------------------
@@ -248,6 +249,8 @@ class MainWindow(QMainWindow):
                 f"{count(len(runs), 'run')} did not end when XENO was last closed.",
                 "Your pairs and versions are as they were. 'xeno runs resume' goes on with it.",
                 kind="warning",
+                action="&Show it",
+                do=lambda: self.tabs.setCurrentWidget(self.training),
             )
 
     # Actions ------------------------------------------------------------------------------

@@ -21,13 +21,14 @@ from xeno.training import checks, timing
 from xeno.training.checks import Check, Verdict
 from xeno.training.disk import bytes_written
 from xeno.training.lengths import Encoded, encoded, said
-from xeno.training.memory import number_format, predicted
+from xeno.training.memory import Memory, device, number_format, predicted
 from xeno.training.noise_forecast import NoiseForecast, noise_forecast
 from xeno.training.optimizers import unusable
 from xeno.training.plan import TrainingPlan
 from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.stages import NOUNS, StageData, stage_data
+from xeno.training.units import count_units
 from xeno.words import count
 
 if TYPE_CHECKING:
@@ -83,21 +84,25 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     """
     base = inspect_base(Path(plan.base), profile.home)
     stages = stage_data(profile, plan)
-    recipes = [resolve(stage.plan, len(stage.training), base.shapes) for stage in stages]
+    recipes = [
+        resolve(stage.plan, count_units(stage.plan, stage.training), base.shapes)
+        for stage in stages
+    ]
     steps = sum(recipe.steps for recipe in recipes)
     ready = all(stage.training for stage in stages)
     found = [encoded(base, stage) for stage in stages]
     left_out = _left_out(base, stages, found)
     ledger = PrivacyLedger(profile)
-    budget, spent = ledger.budget(), ledger.spent()
+    unit = plan.privacy_unit
+    budget, spent = ledger.budget(unit), ledger.spent(unit)
     run: NoiseForecast | None = None
     problem = ""
     if plan.private and ready:
-        run = noise_forecast(plan, recipes, ledger.history(), *budget, spent)
+        run = noise_forecast(plan, recipes, ledger.history(unit), *budget, spent)
         problem = _too_little_budget(plan, run, budget[0], spent)
     sentence = _sentence(plan, stages, steps, run, budget[0])
     made = [
-        *checks.settings_checks(plan, unusable(plan, _device(plan))),
+        *checks.settings_checks(plan, unusable(plan, device(plan))),
         *checks.unit_checks(plan, stages, left_out),
         *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
     ]
@@ -156,18 +161,18 @@ def _needs(
     disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
     seconds = None
     if all(each.rows for each in found):
+        form = timing.form(device(plan), number_format(base, plan))
         parts = [
             timing.work(stage.plan, recipe, each.mean, len(stage.training), len(stage.held_out))
             for stage, recipe, each in zip(stages, recipes, found, strict=True)
         ]
-        seconds = timing.seconds(base, number_format(base, plan), timing.total(parts))
-    machine = psutil.virtual_memory()
+        seconds = timing.seconds(base, form, timing.total(parts))
     return _Needs(
         memory.total,
         disk,
         seconds,
         (
-            checks.memory_check(memory.total, memory.least, machine.available, machine.total),
+            _memory_check(plan, memory),
             checks.disk_check(disk, shutil.disk_usage(profile.paths.folder).free),
             checks.time_check(seconds),
         ),
@@ -198,9 +203,13 @@ def _too_little_budget(
     )
 
 
-def _device(plan: TrainingPlan) -> str:
-    """Where the optimizer would run; the driver is only asked for one that needs a card."""
-    return "cuda" if plan.optimizer.endswith("8bit") and card_memory() else "cpu"
+def _memory_check(plan: TrainingPlan, needed: Memory) -> Check:
+    card = card_memory() if device(plan) == "cuda" else None
+    if card is not None:
+        least = round(needed.least - needed.libraries)
+        return checks.memory_check(needed.on_card, least, card, card)
+    machine = psutil.virtual_memory()
+    return checks.memory_check(needed.total, needed.least, machine.available, machine.total)
 
 
 def _sentence(
@@ -218,8 +227,9 @@ def _sentence(
         )
     if run is None:
         return "A private run cannot start."
+    one = "one" if plan.privacy_unit == "pair" else plan.privacy_unit
     return (
         f"Learns from {what} in {count(steps, 'noisy step')} at epsilon {run.epsilon:.2f} "
-        f"({strength(run.epsilon)} protection of every single one). Afterwards "
+        f"({strength(run.epsilon)} protection of every single {one}). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

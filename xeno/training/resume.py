@@ -92,6 +92,12 @@ def origin(
     )
 
 
+def as_begun(plan: TrainingPlan, before: Origin) -> TrainingPlan:
+    """`plan` with the number format and the threads with which the run began."""
+    found = {name: before.environment[name] for name in ("dtype", "threads")}
+    return plan.model_copy(update=found)
+
+
 def processor() -> str:
     """What the results of the same arithmetic may depend on besides the libraries."""
     return f"{platform.processor() or platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -29,7 +29,7 @@ from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
-from xeno.models.loading import choose_dtype, load_model
+from xeno.models.loading import load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
@@ -38,6 +38,7 @@ from xeno.store.runs import Run, Runs
 from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, LoopState, Origin, sweep
+from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.guards import Guards, Readings
@@ -52,7 +53,7 @@ from xeno.training.optimizers import build
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recovery import is_memory, memory_full
-from xeno.training.resume import abandoned, differences, origin, processor, same_data
+from xeno.training.resume import abandoned, as_begun, differences, origin, processor, same_data
 from xeno.training.samples import Samples
 from xeno.training.settings.evaluation import sample_prompts
 from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
@@ -136,13 +137,11 @@ class _Training:
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
         saved = self.checkpoints.latest()
-        torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
-        data = same_data(self.profile, plan, saved.origin) if saved else self._data()
         # A resumed run computes as it began, also where a probe would choose otherwise by now.
-        dtype = str(saved.origin.environment["dtype"]) if saved else choose_dtype(base, plan.dtype)
+        device, dtype = set_up(as_begun(plan, saved.origin) if saved else plan, base)
+        data = same_data(self.profile, plan, saved.origin) if saved else self._data()
         units = [unit for stage in data for unit in stage.units]
         self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
@@ -152,11 +151,16 @@ class _Training:
         for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
+        model: Any = load_model(base, dtype)
+        policy = Policy(
+            model.to(device),
+            tokenizer.pad_token_id or 0,
+            private=plan.private,
+            shortcuts=shortcuts(plan),
+        )
         policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
-        if policy.rows_per_pair == 2:
-            self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
         adapted = attach(
             policy.model,
             stages[0].recipe.adapter,
@@ -165,9 +169,12 @@ class _Training:
             dropout=plan.lora_dropout,
             init=plan.lora_init,
         )
+        policy.adapted()
+        if plan.engine == "xeno":
+            self.emit(LogLine(text=described(policy)))
         now = origin(plan, base.base_hash, data, stages, environment(dtype), sigmas)
         planned = [stage.recipe.steps for stage in stages]
-        now, exact = self._resume(saved, now, planned, str(policy.model.device.type))
+        now, exact = self._resume(saved, now, planned, device.type)
         steps = sum(planned)
         self.emit(
             RunStarted(
@@ -193,9 +200,10 @@ class _Training:
             outcomes = self._steps(stages, progress, policy, adapted, limit, samples)
         outcome = outcomes[-1]
         taken = sum(each.steps for each in outcomes)
-        if taken == steps and saved is None:
+        if taken == steps and saved is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
-            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
+            form = timing.form(device.type, dtype)
+            timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
             "pairs_left_out": [
@@ -381,10 +389,11 @@ class _Training:
         self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream
     ) -> Learner:
         if not self.plan.private:
-            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
+            optimizer = build(stage.plan, adapted, adapted.device.type)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(stage.plan, adapted),
+            lambda: build(stage.plan, adapted, adapted.device.type),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
@@ -396,8 +405,9 @@ class _Training:
         in its budget; in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
-        budget, budget_delta = ledger.budget()
-        history = ledger.history()
+        unit = plan.privacy_unit
+        budget, budget_delta = ledger.budget(unit)
+        history = ledger.history(unit)
         runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
         if saved is not None:
             sigmas = list(saved.origin.noise)
@@ -413,14 +423,14 @@ class _Training:
         sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
         if _proved(runs, sigmas, budget_delta, history) > budget:
             sigmas = noise_multipliers(
-                runs, budget, budget_delta, plan, calibrate, history, ledger.spent()
+                runs, budget, budget_delta, plan, calibrate, history, ledger.spent(unit)
             )
         granted = _proved(runs, sigmas, plan.delta)
         if granted >= plan.least_epsilon_share * plan.epsilon:
             return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
-            f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
+            f"Epsilon {ledger.spent(unit):.2f} of {budget:g} is spent, which leaves {granted:.2f} "
             f"for a run that asks for {plan.epsilon:g}.",
             "Ask for a smaller epsilon, raise the budget, or train without privacy.",
         )
@@ -443,8 +453,10 @@ class _Training:
         mechanism: dict[str, Any] | None = None
         if plan.private:
             entries = [
-                PrivacyLedger(self.profile).append(self.run.id, "pair", each, plan.delta, address)
-                for each in mechanisms
+                PrivacyLedger(self.profile).append(
+                    self.run.id, plan.privacy_unit, each, plan.delta, address, stage=stage
+                )
+                for stage, each in enumerate(mechanisms, start=1)
             ]
             alone = entries[0].epsilon_alone
             epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
@@ -471,7 +483,7 @@ class _Training:
             private=plan.private,
             epsilon=epsilon,
             delta=plan.delta if plan.private else None,
-            unit="pair" if plan.private else None,
+            unit=plan.privacy_unit if plan.private else None,
             mechanism=mechanism,
             environment=environment(str(outcome.dtype)),
             created=time.time(),
@@ -541,12 +553,6 @@ def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, floa
         "replies_shortened": sum(any(c.part != "prompt" for c in row.cuts) for row in rows),
         "trainable": stages[0].recipe.trainable,
     }
-
-
-def threads(plan: TrainingPlan) -> int:
-    """The trainer's threads: as planned, or half of the cores, but both where there are two."""
-    cores = os.cpu_count() or 1
-    return plan.threads or max(min(2, cores), cores // 2)
 
 
 def environment(dtype: str) -> dict[str, str | int]:

@@ -62,7 +62,8 @@ class TrainingRun:
         run_id: str,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> TrainingRun:
-        """The run `run_id`, to be started from its newest checkpoint; see `Runs.resumable`.
+        """The run `run_id`: queued, or to be started from its newest checkpoint where it was
+        interrupted or failed for a passing reason; see `Runs.resumable`.
 
         Raises:
             InvalidValueError: if there is no such run.
