@@ -173,7 +173,9 @@ class Watcher:
             case Progress():
                 self._progress(event)
             case Evaluated():
-                if event.step == 0:
+                known = event.preference_accuracy is not None
+                # The stage that has an accuracy may begin later than the run.
+                if event.step == 0 or (known and self.first and not self._first_known()):
                     self.first = event
                 self.last = event
                 if event.preference_accuracy is not None:
@@ -192,6 +194,9 @@ class Watcher:
                 pass  # told at the end
             case _:
                 pass
+
+    def _first_known(self) -> bool:
+        return self.first is not None and self.first.preference_accuracy is not None
 
     def _progress(self, event: Progress) -> None:
         share = event.step / max(event.steps, 1)
@@ -289,6 +294,8 @@ def _result(
         "pairs_left_out": None if started is None else started.pairs_left_out,
         "heldout_preference_accuracy_before": first.preference_accuracy if first else None,
         "heldout_preference_accuracy": last.preference_accuracy if last else None,
+        "heldout_loss_before": first.loss if first else None,
+        "heldout_loss": last.loss if last else None,
         "longer_baseline": last.longer_baseline if last else None,
         "shorter_baseline": last.shorter_baseline if last else None,
         "seconds": finished.seconds,
@@ -301,20 +308,11 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
     if values["version"] is None:
         output.say(f"The run was {values['status']}; no version was made.")
         return
-    if values["heldout_preference_accuracy"] is not None:
-        before = _known(values["heldout_preference_accuracy_before"], ".3f")
-        output.say(
-            f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
-            f"(before {before}; picking the longer "
-            f"reply would score {values['longer_baseline']:.3f}, the shorter "
-            f"{values['shorter_baseline']:.3f})."
-        )
-    else:
-        output.say("No pair was held out, so there is no accuracy to report.")
+    output.say(_measured(values))
     if values["pairs_left_out"]:
         output.say(
-            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
-            "nothing; no reply was cut."
+            f"{values['pairs_left_out']} did not fit the model's context and taught nothing; see "
+            f"'xeno runs show {values['run'][:8]}'."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"
@@ -353,3 +351,21 @@ def choose_base(arguments: Namespace, output: Output) -> int | None:
         }
     )
     return 0
+
+
+def _measured(values: dict[str, Any]) -> str:
+    """What the held-out part says of the run, in a sentence."""
+    if not values["pairs_heldout"]:
+        return "Nothing was held out, so there is no accuracy to report."
+    accuracy = _known(values["heldout_preference_accuracy"], ".3f")
+    before = _known(values["heldout_preference_accuracy_before"], ".3f")
+    if values["longer_baseline"] is not None:
+        return (
+            f"Held-out preference accuracy: {accuracy} (before {before}; picking the longer reply "
+            f"would score {values['longer_baseline']:.3f}, the shorter "
+            f"{values['shorter_baseline']:.3f})."
+        )
+    if values["heldout_preference_accuracy"] is not None:
+        return f"Held-out ratings that the model agrees with: {accuracy} (before {before})."
+    loss, loss_before = (_known(values[n], ".3f") for n in ("heldout_loss", "heldout_loss_before"))
+    return f"Held-out loss: {loss} (before {loss_before})."

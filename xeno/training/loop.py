@@ -126,7 +126,7 @@ class Loop:
         self._emit = emit
         self._stop = stop
         self._samples = samples
-        self._limits = Limits(plan.micro_batch_size)
+        self._limits = Limits(plan.micro_batch_size, plan.tokens_at_once)
         self._reference: dict[str, torch.Tensor] = {}
         self._seconds = 0.0
         self._pairs_done = 0

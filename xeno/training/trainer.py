@@ -28,7 +28,7 @@ from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
-from xeno.models.loading import choose_dtype, load_model
+from xeno.models.loading import load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
@@ -36,6 +36,7 @@ from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
 from xeno.training import timing
 from xeno.training.adapters import attach, extract
+from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
@@ -120,12 +121,10 @@ class _Training:
 
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
-        torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
+        device, dtype = set_up(plan, base)
         data = self._data()
-        dtype = choose_dtype(base, plan.dtype)
         units = [unit for stage in data for unit in stage.units]
         self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
@@ -135,11 +134,16 @@ class _Training:
         for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
+        model: Any = load_model(base, dtype)
+        policy = Policy(
+            model.to(device),
+            tokenizer.pad_token_id or 0,
+            private=plan.private,
+            shortcuts=shortcuts(plan),
+        )
         policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
-        if policy.rows_per_pair == 2:
-            self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
         adapted = attach(
             policy.model,
             stages[0].recipe.adapter,
@@ -148,6 +152,9 @@ class _Training:
             dropout=plan.lora_dropout,
             init=plan.lora_init,
         )
+        policy.adapted()
+        if plan.engine == "xeno":
+            self.emit(LogLine(text=described(policy)))
         steps = sum(stage.recipe.steps for stage in stages)
         self.emit(
             RunStarted(
@@ -167,9 +174,10 @@ class _Training:
         ready = time.monotonic() - begun
         outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
-        if outcome.stop is None:
+        if outcome.stop is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
-            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
+            form = timing.form(device.type, dtype)
+            timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
@@ -274,10 +282,11 @@ class _Training:
 
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
-            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
+            optimizer = build(stage.plan, adapted, adapted.device.type)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(stage.plan, adapted),
+            lambda: build(stage.plan, adapted, adapted.device.type),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
@@ -391,12 +400,6 @@ def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, floa
         "replies_shortened": sum(any(c.part != "prompt" for c in row.cuts) for row in rows),
         "trainable": stages[0].recipe.trainable,
     }
-
-
-def threads(plan: TrainingPlan) -> int:
-    """The trainer's threads: as planned, or half of the cores, but both where there are two."""
-    cores = os.cpu_count() or 1
-    return plan.threads or max(min(2, cores), cores // 2)
 
 
 def environment(dtype: str) -> dict[str, str | int]:
