@@ -31,7 +31,6 @@ from xeno.training.recipe import resolve
 from xeno.training.row import Row
 from xeno.training.stages import stage_data
 
-
 FORM = timing.form("cpu", "float32")
 
 
@@ -78,8 +77,12 @@ def test_the_light_tokenizer_encodes_as_the_library_does(base: Path) -> None:
         light, real = LightTokenizer(folder), load_tokenizer(inspect_base(folder))
         text = light.apply_chat_template(talk, add_generation_prompt=True)
         assert text == real.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
-        expected = real(text, add_special_tokens=False)["input_ids"]
-        assert light(text)["input_ids"] == expected
+        for words in (text, "A <|end|> in </s> the words"):
+            for split in (False, True):
+                expected = real(words, add_special_tokens=False, split_special_tokens=split)
+                assert (
+                    light(words, split_special_tokens=split)["input_ids"] == (expected["input_ids"])
+                )
         assert (light.bos_token_id, light.eos_token_id) == (real.bos_token_id, real.eos_token_id)
 
 

@@ -25,8 +25,9 @@ from xeno.training.batches import passes
 from xeno.training.encoding import StageRows
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
-from xeno.training.loop import Outcome, peak_memory, shorter
+from xeno.training.loop import Outcome
 from xeno.training.loss import mean_logps, preferred
+from xeno.training.measures import peak_memory, shorter
 from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.optimizers import build, set_rate
 from xeno.training.plan import TrainingPlan
