@@ -18,7 +18,7 @@ from xeno.training.curves import CHARTS, HELD_OUT, TRAINING, Curves
 
 SMOOTHING = "ui.smoothing"
 _FIRST = ("loss", "reward_margin", "preference_accuracy")  # shown without asking for more
-_NARROWEST = 250  # pixels of a column
+_NARROWEST = 230  # pixels of a column
 _MOST_COLUMNS = 3
 _HIGHEST = 99  # percent
 
@@ -40,7 +40,7 @@ class ChartsPanel(QWidget):
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
         self.smoothing.setRange(0, _HIGHEST)
         self.smoothing.setPageStep(10)
-        self.smoothing.setMinimumWidth(70)
+        self.smoothing.setMinimumWidth(50)
         self.smoothing.setMaximumWidth(150)
         self.smoothing.setAccessibleName("Smoothing of the curves, in percent")
         self.smoothing.setToolTip("Weight of what was before in the moving average. Arrow keys.")
