@@ -224,6 +224,7 @@ class MainWindow(QMainWindow):
         session.run_finished.connect(lambda _: self.run_state.setText(""))
         session.plan_changed.connect(self._show_answering)
         self.names.changed.connect(self._show_answering)
+        self.closed.connect(self.privacy.audit.close_run)
         self.training.privacy_wanted.connect(lambda: self.tabs.setCurrentWidget(self.privacy))
 
     # Status -------------------------------------------------------------------------------

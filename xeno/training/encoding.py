@@ -19,6 +19,7 @@ from xeno.training.recipe import Recipe, resolve
 from xeno.training.row import Cut, Row
 from xeno.training.settings.objective import Stage
 from xeno.training.stages import NOUNS, StageData
+from xeno.training.units import by_unit, unit_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -127,7 +128,7 @@ def encode_stage(
         rows,
         tuple(each for each in held_out if isinstance(each, Row)),
         left_out,
-        resolve(stage.plan, len(rows), shapes),
+        resolve(stage.plan, len(by_unit(rows)), shapes),
     )
 
 
@@ -137,8 +138,10 @@ def encode_unit(
     """The row of a unit of `stage`."""
     if isinstance(unit, Sample):
         on_prompt = stage.name == "sft" and stage.plan.sft_on_prompt
-        return encode_sample(tokenizer, unit, fit, on_prompt=on_prompt)
-    return encode_pair(tokenizer, unit, fit)
+        row = encode_sample(tokenizer, unit, fit, on_prompt=on_prompt)
+    else:
+        row = encode_pair(tokenizer, unit, fit)
+    return replace(row, unit=unit_of(stage.plan, unit)) if isinstance(row, Row) else row
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, pair: Pair, fit: Fit) -> Row | LeftOut:

@@ -405,8 +405,9 @@ class _Training:
         in its budget; in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
-        budget, budget_delta = ledger.budget()
-        history = ledger.history()
+        unit = plan.privacy_unit
+        budget, budget_delta = ledger.budget(unit)
+        history = ledger.history(unit)
         runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
         if saved is not None:
             sigmas = list(saved.origin.noise)
@@ -422,14 +423,14 @@ class _Training:
         sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
         if _proved(runs, sigmas, budget_delta, history) > budget:
             sigmas = noise_multipliers(
-                runs, budget, budget_delta, plan, calibrate, history, ledger.spent()
+                runs, budget, budget_delta, plan, calibrate, history, ledger.spent(unit)
             )
         granted = _proved(runs, sigmas, plan.delta)
         if granted >= plan.least_epsilon_share * plan.epsilon:
             return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
-            f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
+            f"Epsilon {ledger.spent(unit):.2f} of {budget:g} is spent, which leaves {granted:.2f} "
             f"for a run that asks for {plan.epsilon:g}.",
             "Ask for a smaller epsilon, raise the budget, or train without privacy.",
         )
@@ -452,8 +453,10 @@ class _Training:
         mechanism: dict[str, Any] | None = None
         if plan.private:
             entries = [
-                PrivacyLedger(self.profile).append(self.run.id, "pair", each, plan.delta, address)
-                for each in mechanisms
+                PrivacyLedger(self.profile).append(
+                    self.run.id, plan.privacy_unit, each, plan.delta, address, stage=stage
+                )
+                for stage, each in enumerate(mechanisms, start=1)
             ]
             alone = entries[0].epsilon_alone
             epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
@@ -480,7 +483,7 @@ class _Training:
             private=plan.private,
             epsilon=epsilon,
             delta=plan.delta if plan.private else None,
-            unit="pair" if plan.private else None,
+            unit=plan.privacy_unit if plan.private else None,
             mechanism=mechanism,
             environment=environment(str(outcome.dtype)),
             created=time.time(),
