@@ -71,9 +71,9 @@ class TrainingTab(QWidget):
         self.page = Page()
         for part in (
             self.notice,
-            self._start_card(),
             self.view,
             self.result,
+            self._start_card(),
             self._advanced_card(),
             self._queue_card(),
             self._history_card(),
@@ -99,13 +99,13 @@ class TrainingTab(QWidget):
         card.add(self.setup)
         card.add(self.forecast)
         self.start = button("&Start training", "primary", name="Start training")
-        self.stop = button("S&top…", name="Stop training")
+        self.stop = self.view.stop
         self.state = label("", "muted")
         self.notify = QCheckBox("Tell me on the &desktop when it ends")
         self.notify.setAccessibleName("Tell me on the desktop when a run ends")
         self.notify.setChecked(bool(self._session.setting(notification.SETTING, True)))
         self.notify.toggled.connect(lambda on: self._session.set(notification.SETTING, on))
-        card.add(Flow(self.start, self.stop, self.notify, spacing=14))
+        card.add(Flow(self.start, self.notify, spacing=14))
         card.add(self.state)
         return card
 
@@ -245,6 +245,9 @@ class TrainingTab(QWidget):
         self.notice.hide()
         self.result.begin()
         self.view.begin()
+        bar = self.page.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(0)
         self._say("Loading the model and the pairs…")
         self._stopping = False
         self._gate()
