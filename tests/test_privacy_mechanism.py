@@ -50,10 +50,10 @@ def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(
     name: str, method: str, fused: bool
 ) -> None:
     build, modules, rows_per_pair, _ = ARCHITECTURES[name]
+    alone_policy, alone_model = prepared(build, modules, shortcuts=Shortcuts(fused=False))
     rows, objective = _rows_for(method), METHODS[method]
-    plain, plain_model = prepared(build, modules, shortcuts=Shortcuts(fused=False))
     alone = [
-        torch.autograd.grad(_losses(plain, [row], objective).sum(), trainable(plain_model))
+        torch.autograd.grad(_losses(alone_policy, [row], objective).sum(), trainable(alone_model))
         for row in rows
     ]
     policy, adapted = prepared(build, modules, private=True, shortcuts=Shortcuts(fused=fused))

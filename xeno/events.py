@@ -141,13 +141,15 @@ Command = Annotated[
 
 
 class Failure(Message):
-    """A `XenoError` on its way to the user. `request` names what failed, if anything."""
+    """A `XenoError` on its way to the user. `request` names what failed, if anything;
+    `can_pass` says whether the same can succeed later."""
 
     type: Literal["failure"] = "failure"
     what: str
     why: str = ""
     todo: str = ""
     request: str | None = None
+    can_pass: bool = False
 
 
 class LogLine(Message):
@@ -159,7 +161,8 @@ class LogLine(Message):
 
 
 class RunStarted(Message):
-    """The trainer has loaded its data and its model and begins."""
+    """The trainer has loaded its data and its model and begins. `resumed_at` counts the steps
+    that a resumed run has already."""
 
     type: Literal["run_started"] = "run_started"
     run_id: str
@@ -170,6 +173,26 @@ class RunStarted(Message):
     dtype: str
     threads: int
     private: bool
+    resumed_at: int = 0
+
+
+class TrainingPaused(Message):
+    """The run waits after `step` steps until the machine is fit for it; `reason` is a sentence."""
+
+    type: Literal["training_paused"] = "training_paused"
+    run_id: str
+    step: int
+    cause: Literal["disk", "battery", "temperature", "memory"]
+    reason: str
+
+
+class TrainingContinued(Message):
+    """The run goes on after a pause of `seconds`."""
+
+    type: Literal["training_continued"] = "training_continued"
+    run_id: str
+    step: int
+    seconds: float
 
 
 class Progress(Message):
@@ -323,6 +346,8 @@ Event = Annotated[
     Failure
     | LogLine
     | RunStarted
+    | TrainingPaused
+    | TrainingContinued
     | Progress
     | Evaluated
     | SampleReplies

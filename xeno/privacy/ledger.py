@@ -118,60 +118,68 @@ class PrivacyLedger:
         """Record that `mechanism` is about to be released as `version`.
 
         Both epsilons of the entry are proved at `delta`, and the budget is held at its own.
-        Entries of two processes never interleave.
+        Entries of two processes never interleave. A run that was interrupted after this and
+        resumed comes to the very same version, which is paid for already: its entry is returned.
 
         Raises:
             BudgetError: if the account would exceed its lifetime budget; nothing is written.
             DamagedDataError: if the chain of earlier entries is broken.
         """
-        from xeno.privacy.accountant import proved_epsilon
-
-        with self._profile.db.transaction() as connection:
+        while True:
+            # The proof takes seconds, so nobody waits for it: what it was about is compared
+            # again when the entry is written, and proved again where it has changed meanwhile.
+            entries, budget = self.entries(), self.budget()
             self.verify()
-            entries = self.entries()
-            history = [entry.mechanism for entry in entries if entry.unit == unit]
-            epsilon, budget_delta = self.budget()
-            after = [*history, mechanism]
-            total = proved_epsilon(after, delta)
-            spent = total if delta == budget_delta else proved_epsilon(after, budget_delta)
-            if spent > epsilon:
-                raise BudgetError(
-                    "This version cannot be released.",
-                    f"Together with earlier versions it would spend epsilon {spent:.2f} of the "
-                    f"lifetime budget of {epsilon:g}.",
-                    "Train with a smaller epsilon, or raise the budget if you accept less privacy.",
+            for entry in entries:
+                if (entry.run_id, entry.version) == (run_id, version) and (
+                    (entry.unit, entry.mechanism, entry.delta) == (unit, mechanism, delta)
+                ):
+                    return entry
+            proof = _prove(
+                [e.mechanism for e in entries if e.unit == unit], mechanism, delta, budget
+            )
+            with self._profile.db.transaction() as connection:
+                if self.entries() != entries or self.budget() != budget:
+                    continue
+                if proof.spent > budget[0]:
+                    raise BudgetError(
+                        "This version cannot be released.",
+                        f"Together with earlier versions it would spend epsilon {proof.spent:.2f} "
+                        f"of the lifetime budget of {budget[0]:g}.",
+                        "Train with a smaller epsilon, or raise the budget if you accept less "
+                        "privacy.",
+                    )
+                unsealed = LedgerEntry(
+                    seq=len(entries) + 1,
+                    run_id=run_id,
+                    unit=unit,
+                    mechanism=mechanism,
+                    delta=delta,
+                    epsilon_alone=proof.alone,
+                    epsilon_total=proof.total,
+                    version=version,
+                    created=time.time(),
+                    previous_hash=entries[-1].hash if entries else _FIRST,
+                    hash="",
                 )
-            unsealed = LedgerEntry(
-                seq=len(entries) + 1,
-                run_id=run_id,
-                unit=unit,
-                mechanism=mechanism,
-                delta=delta,
-                epsilon_alone=proved_epsilon([mechanism], delta),
-                epsilon_total=total,
-                version=version,
-                created=time.time(),
-                previous_hash=entries[-1].hash if entries else _FIRST,
-                hash="",
-            )
-            entry = replace(unsealed, hash=unsealed.computed_hash())
-            connection.execute(
-                "INSERT INTO privacy_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    entry.seq,
-                    entry.run_id,
-                    entry.unit,
-                    entry.mechanism.model_dump_json(),
-                    entry.delta,
-                    entry.epsilon_alone,
-                    entry.epsilon_total,
-                    entry.version,
-                    entry.created,
-                    entry.previous_hash,
-                    entry.hash,
-                ),
-            )
-        return entry
+                entry = replace(unsealed, hash=unsealed.computed_hash())
+                connection.execute(
+                    "INSERT INTO privacy_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        entry.seq,
+                        entry.run_id,
+                        entry.unit,
+                        entry.mechanism.model_dump_json(),
+                        entry.delta,
+                        entry.epsilon_alone,
+                        entry.epsilon_total,
+                        entry.version,
+                        entry.created,
+                        entry.previous_hash,
+                        entry.hash,
+                    ),
+                )
+                return entry
 
     def verify(self) -> None:
         """Check that no entry was changed, removed from the middle or put in.
@@ -189,6 +197,28 @@ class PrivacyLedger:
                     "Restore the profile from a backup, or start a profile of its own.",
                 )
             previous = entry.hash
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """Epsilons of a mechanism: alone and with its account at its delta, and of the account at
+    the budget's."""
+
+    alone: float
+    total: float
+    spent: float
+
+
+def _prove(
+    history: list[Mechanism], mechanism: Mechanism, delta: float, budget: tuple[float, float]
+) -> _Proof:
+    from xeno.privacy.accountant import proved_epsilon
+
+    after = [*history, mechanism]
+    total = proved_epsilon(after, delta)
+    spent = total if delta == budget[1] else proved_epsilon(after, budget[1])
+    alone = proved_epsilon([mechanism], delta) if history else total
+    return _Proof(alone, total, spent)
 
 
 def _entry(row: Any) -> LedgerEntry:

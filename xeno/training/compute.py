@@ -47,7 +47,9 @@ def set_up(plan: TrainingPlan, base: BaseModel) -> tuple[torch.device, Dtype]:
 
 
 def shortcuts(plan: TrainingPlan) -> Shortcuts:
-    """The shortcuts that the plan allows."""
+    """The shortcuts that the plan allows; none for TRL, which gets the model as it is."""
+    if plan.engine == "trl":
+        return Shortcuts(attention="dense", one_row=False, fused=False)
     return Shortcuts(
         attention=plan.attention,
         one_row=plan.one_row,

@@ -18,6 +18,7 @@ from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
+from xeno.training.settings.queue import QueueSettings
 from xeno.training.settings.schedule import ScheduleSettings
 from xeno.training.settings.truncation import TruncationSettings
 
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Long texts": TruncationSettings,
     "Evaluation and samples": EvaluationSettings,
     "Computing": ComputeSettings,
+    "Queue and machine": QueueSettings,
 }
 """The families of settings, in the order in which they are shown."""
 
@@ -43,6 +45,7 @@ _BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
     ComputeSettings,
+    QueueSettings,
     TruncationSettings,
     EvaluationSettings,
     DataSettings,

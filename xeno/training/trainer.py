@@ -123,7 +123,6 @@ class _Training:
         plan = self.plan
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         device, dtype = set_up(plan, base)
         data = self._data()
         units = [unit for stage in data for unit in stage.units]
@@ -135,6 +134,7 @@ class _Training:
         for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
         model: Any = load_model(base, dtype)
         policy = Policy(
@@ -153,7 +153,8 @@ class _Training:
             init=plan.lora_init,
         )
         policy.adapted()
-        self.emit(LogLine(text=described(policy)))
+        if plan.engine == "xeno":
+            self.emit(LogLine(text=described(policy)))
         steps = sum(stage.recipe.steps for stage in stages)
         self.emit(
             RunStarted(
@@ -173,9 +174,10 @@ class _Training:
         ready = time.monotonic() - begun
         outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
         outcome = outcomes[-1]
-        if outcome.stop is None:
+        if outcome.stop is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
-            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
+            form = timing.form(device.type, dtype)
+            timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
         taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
@@ -280,10 +282,11 @@ class _Training:
 
     def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
         if not self.plan.private:
-            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
+            optimizer = build(stage.plan, adapted, adapted.device.type)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(stage.plan, adapted),
+            lambda: build(stage.plan, adapted, adapted.device.type),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,

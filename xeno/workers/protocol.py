@@ -87,13 +87,20 @@ def failure(error: BaseException, request: str | None = None) -> Failure:
     An exception's message can hold a user's words, so the log and the event go without it.
     """
     if isinstance(error, XenoError):
-        return Failure(what=error.what, why=error.why, todo=error.todo, request=request)
+        return Failure(
+            what=error.what,
+            why=error.why,
+            todo=error.todo,
+            request=request,
+            can_pass=error.can_pass,
+        )
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Failure(
             what="There is not enough memory.",
             why="The model and its work do not fit into what is free.",
             todo="Close other programs, or use a smaller model or micro batch.",
             request=request,
+            can_pass=True,
         )
     frames = traceback.extract_tb(error.__traceback__)
     for frame in frames:

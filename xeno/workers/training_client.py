@@ -47,11 +47,24 @@ class TrainingRun:
         self.failure: Failure | None = None  # why the run failed, once it has
         self._profile = profile
         self._on_event = on_event
+        self._resumed: str | None = None
         self._child: Child | None = None
         self._started = 0.0
         self._stop: StopTraining | None = None
         self._finished: RunFinished | None = None
         self._done = threading.Event()
+
+    @classmethod
+    def resume(
+        cls,
+        profile: Profile,
+        run_id: str,
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> TrainingRun:
+        """A run of before that goes on: queued, interrupted, or failed for a passing reason."""
+        run = cls(profile, Runs(profile.db).get(run_id).plan, on_event)
+        run._resumed = run_id
+        return run
 
     @property
     def alive(self) -> bool:
@@ -67,12 +80,16 @@ class TrainingRun:
         """Write the run's row, start the trainer, and return the run's id.
 
         Raises:
+            RunGoingOnError: if the profile has another run already.
             ChildError: if the process cannot be started (the row then says "failed").
         """
         if self._child is not None:
             raise ChildError("This run was already started.")
         runs = Runs(self._profile.db)
-        self.run_id = runs.create(self.plan).id
+        if self._resumed is None:
+            self.run_id = runs.create(self.plan).id
+        else:
+            self.run_id = runs.reopen(self._resumed).id
         self._started = time.monotonic()
         self._child = Child(
             MODULE,
