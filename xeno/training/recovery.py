@@ -150,9 +150,8 @@ class Memory:
         from transformers.modeling_layers import GradientCheckpointingLayer
 
         self.twice = True
-        self._model.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs={"use_reentrant": True}
-        )
+        new_name = getattr(self._model, "activation_checkpointing_enable", None)
+        (new_name or self._model.gradient_checkpointing_enable)({"use_reentrant": True})
         self._model.enable_input_require_grads()
         for module in self._model.modules():
             if isinstance(module, GradientCheckpointingLayer):
