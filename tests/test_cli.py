@@ -218,12 +218,14 @@ def test_versions_and_deployment_without_any_version(
 def test_a_plan_that_cannot_be_is_refused_by_name(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--set", "beta=-1"]) == 1
+    assert main(["train", "--set", "beta=-1"]) == 2
     assert "'beta'" in capsys.readouterr().err
-    assert main(["train", "--set", "colour=blue"]) == 1
+    assert main(["train", "--set", "colour=blue"]) == 2
     assert "'colour'" in capsys.readouterr().err
-    assert main(["train", "--epsilon", "0"]) == 1
-    assert main(["train", "--set", "beta"]) == 1
+    assert main(["train", "--epsilon", "0"]) == 2
+    assert main(["train", "--set", "beta"]) == 2
+    assert main(["import"]) == 2
+    assert main(["pairs", "delete"]) == 2
 
 
 def test_training_on_too_few_pairs_is_refused_before_it_starts(

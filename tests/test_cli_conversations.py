@@ -58,7 +58,7 @@ def test_conversations_are_listed_searched_and_shown(
     said = capsys.readouterr().out
     assert "twelve minutes" in said
     assert "1 message." in said
-    assert main(["conversations", "search", " "]) == 1
+    assert main(["conversations", "search", " "]) == 2
     assert main(["conversations", "show", "zzz"]) == 1
     assert "no single conversation" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import attach, lora_layers, trainable
 from xeno.training.kto import Kto
 from xeno.training.objectives import Dpo, Objective, Sft
-from xeno.training.policy import Policy
+from xeno.training.policy import Policy, Shortcuts
 from xeno.training.rows import Row
 from xeno.versions.adapter import AdapterConfig
 
@@ -43,16 +43,22 @@ def _rows_for(method: str) -> list[Row]:
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook")
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(name: str, method: str) -> None:
+def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(
+    name: str, method: str, fused: bool
+) -> None:
     build, modules, rows_per_pair, _ = ARCHITECTURES[name]
-    policy, adapted = prepared(build, modules)
+    alone_policy, alone_model = prepared(build, modules, shortcuts=Shortcuts(fused=False))
     rows, objective = _rows_for(method), METHODS[method]
     alone = [
-        torch.autograd.grad(_losses(policy, [row], objective).sum(), trainable(adapted))
+        torch.autograd.grad(_losses(alone_policy, [row], objective).sum(), trainable(alone_model))
         for row in rows
     ]
+    policy, adapted = prepared(build, modules, private=True, shortcuts=Shortcuts(fused=fused))
+    # Where not every adapted layer knows the gradient of a pair of the pack, each needs a row.
+    assert policy.packed == (fused and name in ("llama", "qwen2"))
     for _, layer in lora_layers(adapted):
         layer.train()
     per_row_gradients(adapted)

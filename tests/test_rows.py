@@ -18,7 +18,7 @@ from xeno.training.adapters import attach, trainable
 from xeno.training.encoding import Fit, LeftOut, encode_pair
 from xeno.training.loss import branch_logps
 from xeno.training.objectives import Dpo
-from xeno.training.policy import Policy
+from xeno.training.policy import Policy, Shortcuts
 from xeno.training.rows import Cut, Row, collate
 from xeno.versions.adapter import AdapterConfig
 
@@ -66,7 +66,7 @@ def _bloom() -> Any:
 ARCHITECTURES = {
     "llama": (_llama, ("q_proj", "v_proj"), 1, True),
     "qwen2": (_qwen2, ("q_proj", "o_proj"), 1, True),
-    "gemma2": (_gemma2, ("q_proj", "v_proj"), 1, False),
+    "gemma2": (_gemma2, ("q_proj", "v_proj"), 1, True),
     "gpt2": (_gpt2, ("c_attn",), 1, True),
     "bloom": (_bloom, ("query_key_value",), 2, True),
 }
@@ -83,15 +83,22 @@ def random_rows(count: int, seed: int = 0, vocabulary: int = 97) -> list[Row]:
     return [Row(f"p{i}", tokens(1, 14), tokens(1, 12), tokens(1, 12)) for i in range(count)]
 
 
-def prepared(build: Callable[[], Any], modules: tuple[str, ...]) -> tuple[Policy, Any]:
+def prepared(
+    build: Callable[[], Any],
+    modules: tuple[str, ...],
+    *,
+    private: bool = False,
+    shortcuts: Shortcuts | None = None,
+) -> tuple[Policy, Any]:
     """A random model with an adapter that already does something: B from N(0, 0.02^2)."""
     torch.manual_seed(0)
     model = build().eval().requires_grad_(False)
-    policy = Policy(model)
+    policy = Policy(model, private=private, shortcuts=shortcuts)
     adapted = attach(model, AdapterConfig(rank=4, alpha=8.0, target_modules=modules), seed=0)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
+    policy.adapted()
     return policy, adapted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from xeno.training.guards import Battery, Guards, MachineReadings
 from xeno.training.keep_awake import kept_awake
 from xeno.training.learner import PlainLearner
 from xeno.training.plan import TrainingPlan
+from xeno.training.schedule import Schedule
 from xeno.training.settings.safety import SafetySettings
 from xeno.training.stability import Stability
 from xeno.training.trainer import train
@@ -145,10 +147,13 @@ def test_a_private_run_leaves_no_step_out_by_its_losses(profile: Profile, base: 
     assert len(progress(events)) == 8
 
 
-def test_an_adapter_that_is_no_longer_finite_is_not_released(profile: Profile, base: str) -> None:
+def test_an_adapter_that_is_no_longer_finite_is_not_released(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Schedule, "rate", lambda *_: 1e45)
     add_pairs(profile, 24)
     with pytest.raises(XenoError, match="no longer made of finite numbers"):
-        run(profile, plan_for(base, private=True, epochs=3, learning_rate=3e38))
+        run(profile, plan_for(base, private=True, epochs=3))
     assert Registry(profile).all() == []
     assert PrivacyLedger(profile).entries() == []
 
@@ -491,13 +496,9 @@ def test_a_disk_that_is_really_full_pauses_the_run(
     def listen(event: Event) -> None:
         events.append(event)
         if len(progress(events)) == 2 and not filler.exists() and not asked[0]:
-            with filler.open("wb") as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                        file.flush()
-                except OSError:
-                    pass
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
 
     def stop() -> None:
         if any(isinstance(event, TrainingPaused) for event in events):

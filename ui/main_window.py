@@ -122,6 +122,7 @@ class MainWindow(QMainWindow):
         self._session.warm_host()
         runs = Runs(self._session.profile.db)
         self._session.do(runs.mark_interrupted, self._tell_interrupted, owner=self)
+        self._session.runs.begin()
         # Loaded ahead on another thread, so that the first plot is there at once.
         self._session.do(lambda: importlib.import_module("pyqtgraph"))
         self.personalization.prepare()
@@ -247,6 +248,8 @@ class MainWindow(QMainWindow):
                 f"{count(len(runs), 'run')} did not end when XENO was last closed.",
                 "Your pairs and versions are as they were. 'xeno runs resume' goes on with it.",
                 kind="warning",
+                action="&Show it",
+                do=lambda: self.tabs.setCurrentWidget(self.training),
             )
 
     # Actions ------------------------------------------------------------------------------
@@ -394,13 +397,18 @@ class MainWindow(QMainWindow):
         question = QMessageBox(self)
         question.setWindowTitle("A run is training")
         question.setText("Stop the run and close?")
+        later = question.addButton("&Go on next time", QMessageBox.ButtonRole.AcceptRole)
         keep = question.addButton("&Keep what it learned", QMessageBox.ButtonRole.AcceptRole)
         discard = question.addButton("&Discard it", QMessageBox.ButtonRole.DestructiveRole)
         stay = question.addButton("&Stay", QMessageBox.ButtonRole.RejectRole)
         question.setDefaultButton(stay)
         question.setEscapeButton(stay)
         question.exec()
-        if question.clickedButton() not in (keep, discard):
+        clicked = question.clickedButton()
+        if clicked not in (later, keep, discard):
             return False
-        self.training.stop_run(keep=question.clickedButton() is keep)
+        if clicked is later:
+            self.training.put_back()
+        else:
+            self.training.stop_run(keep=clicked is keep)
         return True

@@ -14,9 +14,11 @@ from PyQt6.QtCore import QObject, pyqtSignal
 
 from ui.tasks import Tasks
 from ui.theme import Theme
+from ui.window_runs import WindowRuns
 from xeno.assistant import Assistant
 from xeno.errors import InvalidValueError
 from xeno.events import HostReady, RunFinished
+from xeno.jobs.store import Queue
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
@@ -71,6 +73,9 @@ class Session(QObject):
         self.assistant = Assistant(profile, self.host)
         self.intents = IntentsClient(profile)
         self.host_ready: HostReady | None = None
+        self.queue = Queue(profile.home)
+        self.runs = WindowRuns(self.queue, profile, self.tasks, self)
+        self.runs.failed.connect(self.tasks.failed)
 
     # Settings -----------------------------------------------------------------------------
 
@@ -184,7 +189,9 @@ class Session(QObject):
         """End the children, finish the writes, close the profile. Blocks; at the very end."""
         self.host.close()
         self.intents.close()
+        self.runs.close()
         self.tasks.close()
+        self.queue.close()
         self.profile.close()
 
 

@@ -20,6 +20,7 @@ from ui.widgets.fold import Fold
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
 from ui.widgets.plan_form import PlanForm
+from ui.widgets.queue_panel import QueuePanel
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_setup import RunSetup
 from ui.widgets.run_view import ENDINGS, RunView
@@ -27,8 +28,9 @@ from ui.widgets.runs_panel import RunsPanel
 from ui.words import count
 from xeno.errors import XenoError
 from xeno.events import Evaluated, RunFinished, RunStarted
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
-from xeno.store.runs import Run
+from xeno.store.runs import Run, Runs
 from xeno.training.choice import Choice
 from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
@@ -73,6 +75,7 @@ class TrainingTab(QWidget):
             self.view,
             self.result,
             self._advanced_card(),
+            self._queue_card(),
             self._history_card(),
         ):
             self.page.add(part)
@@ -121,12 +124,20 @@ class TrainingTab(QWidget):
         card.add(self.runs)
         return card
 
+    def _queue_card(self) -> Card:
+        card = Card("Queue", "Runs that wait for their turn on this computer, of all profiles.")
+        self.queue = QueuePanel(self._session)
+        card.add(self.queue)
+        return card
+
     def _connect(self) -> None:
         self.start.clicked.connect(self.begin)
+        self._session.runs.opened.connect(self._opened)
         self.stop.clicked.connect(self._ask_stop)
         self.setup.privacy_wanted.connect(self.privacy_wanted)
         self.setup.chosen.connect(self._tell_choices)
         self.runs.again.connect(self.begin_again)
+        self.runs.resume.connect(self.resume)
         self._session.plan_changed.connect(self._show_plan)
         self._session.pairs_changed.connect(self.setup.count_pairs)
         self._feed.updated.connect(lambda _: self._forecast_known(""))
@@ -211,7 +222,15 @@ class TrainingTab(QWidget):
         """Start a run of the plan as it is set now."""
         if self._why_not():
             return
-        thread = TrainingThread(self._session.profile, self._session.plan(), self)
+        self._session.runs.start(self._session.plan())
+
+    def resume(self, run: Run) -> None:
+        """Go on with an interrupted run from its newest checkpoint."""
+        if not self.training:
+            self._session.runs.resume(run.id)
+
+    def _opened(self, thread: TrainingThread) -> None:
+        """Show a run that begins: by the button, or because its turn in the queue has come."""
         self.thread_of_run = thread
         thread.created.connect(self._created)
         thread.begun.connect(self._begun)
@@ -219,6 +238,8 @@ class TrainingTab(QWidget):
         thread.evaluated.connect(self._evaluated)
         thread.sampled.connect(self.view.sampled)
         thread.logged.connect(self.view.logged)
+        thread.paused.connect(self.view.paused)
+        thread.continued.connect(self.view.continued)
         thread.failed.connect(self._failed)
         thread.ended.connect(self._ended)
         self.notice.hide()
@@ -227,17 +248,25 @@ class TrainingTab(QWidget):
         self.state.setText("Loading the model and the pairs…")
         self._stopping = False
         self._gate()
-        thread.start()
 
     def begin_again(self, run: Run) -> None:
         """Take over the settings of `run`, then start as soon as the forecast allows it."""
-        values = run.plan.model_dump(exclude={"base"})
-        self._session.set_plan(values)
-        if run.plan.base != str(self._session.base()):
-            starter = run.plan.base == str(starter_folder())
-            self.setup.base.take(None if starter else Path(run.plan.base))
-        self._begin_when_ready = True
-        self._feed.refresh()
+        session, folder = self._session, Path(run.plan.base)
+
+        def usable(_: BaseModel) -> None:
+            if folder != session.base():
+                session.use_base(None if folder == starter_folder() else folder)
+                self.setup.base.reload()
+            session.set_plan(run.plan.model_dump(exclude={"base"}))
+            self._begin_when_ready = True
+            self._feed.refresh()
+
+        session.do(
+            lambda: inspect_base(folder, session.profile.home),
+            usable,
+            owner=self,
+            failed=self.notice.explain,
+        )
 
     def _created(self, run_id: str) -> None:
         self.runs.reload()
@@ -245,6 +274,9 @@ class TrainingTab(QWidget):
 
     def _begun(self, event: RunStarted) -> None:
         self.view.started(event)
+        if event.resumed_at:
+            runs = Runs(self._session.profile.db)
+            self._session.do(lambda: runs.events(event.run_id), self.view.recall, owner=self)
         self.state.setText(
             "Training with privacy." if event.private else "Training without privacy."
         )
@@ -259,10 +291,7 @@ class TrainingTab(QWidget):
         self.view.log.write(f"{told.what} {told.why}".strip(), "error")
 
     def _ended(self, event: RunFinished) -> None:
-        thread, self.thread_of_run = self.thread_of_run, None
-        if thread is not None:
-            thread.wait()
-            thread.deleteLater()
+        self.thread_of_run = None
         self._stopping = False
         self.view.ended(event)
         self._gate()
@@ -302,6 +331,13 @@ class TrainingTab(QWidget):
         self._gate()
         self.state.setText("Stopping…")
         self._session.do(lambda: thread.stop(keep))
+
+    def put_back(self) -> None:
+        """Leave the run in the queue, to go on from its newest checkpoint next time."""
+        self._stopping = True
+        self._gate()
+        self.state.setText("Putting the run back into the queue…")
+        self._session.runs.put_back()
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]

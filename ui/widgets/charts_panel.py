@@ -79,13 +79,14 @@ class ChartsPanel(QWidget):
 
     def add(self, event: Event) -> None:
         """Take over what `event` measures."""
+        before = self._curves.begun
         for name in self._curves.add(event):
-            plot = self.plots[name]
-            if len(self._curves.lines(name)) == plot.lines:
-                plot.refresh()
+            if self._curves.begun == before:
+                self.plots[name].refresh()
             else:
                 self._show(name)
-                self._arrange()
+        if self._curves.begun != before:
+            self._arrange()
 
     def compare(self, runs: Mapping[str, Curves]) -> None:
         """Show the curves of several runs over each other, each under its name."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QGridLayout, QLabel, QWidget
-from xeno.training.checks import Check, Verdict
 
 from ui.theme import Theme
 from ui.widgets.basics import label
+from xeno.training.checks import Check, Verdict
 
 # The mark differs in form as well: colours alone do not reach everybody.
 _MARKS: dict[Verdict, tuple[str, str, str]] = {

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from PyQt6.QtWidgets import QLabel, QVBoxLayout, QWidget
-from xeno.training.checks import Check
 
 from ui.forecasting import ForecastFeed
 from ui.tasks import Explanation
@@ -15,6 +14,7 @@ from ui.widgets.checks_list import ChecksList
 from ui.widgets.flow import Flow
 from ui.words import NONE, duration, size
 from xeno.privacy.budget import strength
+from xeno.training.checks import Check
 from xeno.training.forecast import Forecast
 
 _MEANINGS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import unlocked
 from xeno.errors import InvalidValueError
@@ -93,9 +93,7 @@ def decide(arguments: Namespace, output: Output) -> int | None:
 
 def switch(arguments: Namespace, output: Output) -> int | None:
     if arguments.signal is not None and arguments.state is None:
-        raise InvalidValueError(
-            "On or off?", "", f"Write 'xeno beliefs signals {arguments.signal} off'."
-        )
+        raise UsageError("On or off?", "", f"Write 'xeno beliefs signals {arguments.signal} off'.")
     with unlocked(arguments) as profile:
         learner = Learner(profile)
         if arguments.signal is not None:

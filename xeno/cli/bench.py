@@ -38,6 +38,55 @@ def add(commands: Commands) -> None:
     asking = group.add("asking", "measure how many questions good ones save", run_asking)
     asking.add_argument("--tastes", type=int, default=48, help="how many of the 144 tastes")
     asking.add_argument("--seeds", type=int, default=3, help="users of each taste")
+    dpo = group.add("dpo", "measure training beside TRL's DPOTrainer", run_dpo)
+    dpo.add_argument("--data", type=Path, help="a preference file to take the lengths from")
+    dpo.add_argument("--quick", action="store_true", help="one round over fewer pairs")
+    dpo.add_argument("--curve", action="store_true", help="compare the losses of three epochs")
+    dpo.add_argument("--threads", type=int, help="processor threads of every contender")
+
+
+def run_dpo(arguments: Namespace, output: Output) -> int | None:
+    from xeno.benchmarking import dpo
+    from xeno.training.compute import threads as fitting
+
+    threads = arguments.threads or fitting()
+    if arguments.curve:
+        result = dpo.curve(threads, output.progress)
+        output.table(
+            ("losses of three epochs", "largest difference", "mean"),
+            [(name, *result[name].values()) for name in result if name != "losses"],
+        )
+        output.result(result)
+        return 0
+    effort = dpo.QUICK if arguments.quick else dpo.FULL
+    result = dpo.measure(arguments.data, effort, threads, output.progress)
+    output.table(
+        ("contender", "pairs/s", "with reference", "of matrix rate", "peak MB"),
+        [
+            (
+                name,
+                each["pairs_per_second"],
+                each["pairs_per_second_with_reference"],
+                each["share_of_matrix_rate"],
+                round(each["peak_memory_bytes"] / 2**20),
+            )
+            for name, each in result["contenders"].items()
+        ],
+    )
+    output.table(
+        ("measure", "value", "target", ""),
+        [
+            (
+                name,
+                value,
+                _target(dpo.TARGETS, name),
+                "missed" if name in result["missed"] else "",
+            )
+            for name, value in result["measures"].items()
+        ],
+    )
+    output.result(result)
+    return 1 if result["missed"] else 0
 
 
 def run_asking(arguments: Namespace, output: Output) -> int | None:

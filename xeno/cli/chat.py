@@ -7,11 +7,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from xeno.assistant import Assistant
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output
 from xeno.cli.session import interactive, text_from, unlocked
 from xeno.cli.talk import Talk, say_notes
-from xeno.errors import InvalidValueError
 from xeno.events import Sampling
 from xeno.workers.host_client import HostClient
 
@@ -86,7 +85,7 @@ def sampling_of(arguments: Namespace) -> Sampling:
             seed=arguments.seed,
         )
     except ValueError as error:
-        raise InvalidValueError(
+        raise UsageError(
             "These sampling options cannot be used.",
             "max-tokens is 1 to 4096, temperature 0 to 2, top-p above 0 up to 1.",
             "Correct the option.",

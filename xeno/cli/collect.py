@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output
 from xeno.cli.session import interactive, unlocked
 from xeno.collect.collecting import Collector, Plan, collect, plan
@@ -96,7 +96,7 @@ def from_teacher(arguments: Namespace, output: Output) -> int | None:
             return 0
         if arguments.prompts is not None:
             if arguments.task == "correct":
-                raise InvalidValueError(
+                raise UsageError(
                     "Only replies can be corrected.", "", "Use 'compare' for questions of a file."
                 )
             questions = _questions(arguments.prompts)

@@ -7,9 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from xeno.cli.output import Output
+from xeno.errors import InvalidValueError
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+class UsageError(InvalidValueError):
+    """What was typed cannot be meant: the exit status is 2, as for argparse's own errors."""
+
 
 Run = Callable[[argparse.Namespace, Output], int | None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xeno.assistant import Assistant
 from xeno.cli.chat import sampling_of, sampling_options
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import unlocked
 from xeno.cli.talk import say_notes
@@ -59,7 +59,7 @@ def show_all(arguments: Namespace, output: Output) -> int | None:
 
 def search(arguments: Namespace, output: Output) -> int | None:
     if not arguments.text.strip():
-        raise InvalidValueError("The text is empty.", "", "Say what to search for.")
+        raise UsageError("The text is empty.", "", "Say what to search for.")
     with unlocked(arguments) as profile:
         found = Conversations(profile.db).find(arguments.text, arguments.limit)
     output.table(

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, size, when
 from xeno.cli.session import unlocked
 from xeno.data.exporting import KINDS, export, export_all
@@ -15,7 +15,6 @@ from xeno.data.importing import ImportReport, import_file, preview
 from xeno.data.imports import Import, Imports
 from xeno.data.mapping import parse
 from xeno.data.shown import texts, things
-from xeno.errors import InvalidValueError
 from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile
 from xeno.words import count
@@ -52,7 +51,7 @@ def add(commands: Commands) -> None:
 def load(arguments: Namespace, output: Output) -> int | None:
     chosen = sum((arguments.file is not None, arguments.list, arguments.undo is not None))
     if chosen != 1:
-        raise InvalidValueError(
+        raise UsageError(
             "It is not clear what to do.", "Give a file, --list or --undo ID, one of them."
         )
     with unlocked(arguments) as profile:

@@ -31,13 +31,14 @@ from xeno.cli import (
     performance,
     prefs,
     privacy,
+    queue,
     runs,
     settings,
     status,
     train,
     versions,
 )
-from xeno.cli.commands import Commands, global_options
+from xeno.cli.commands import Commands, UsageError, global_options
 from xeno.cli.output import Output
 from xeno.errors import XenoError
 
@@ -56,6 +57,7 @@ _TOPICS = (
     collect,
     settings,
     train,
+    queue,
     runs,
     versions,
     performance,
@@ -93,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Output], int | None] = options.run
     try:
         return run(options, output) or 0
+    except UsageError as error:
+        output.error(error)
+        return 2
     except XenoError as error:
         output.error(error)
     except KeyboardInterrupt:

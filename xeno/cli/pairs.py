@@ -9,10 +9,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import get_args
 
-from xeno.cli.commands import Commands
+from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import text_from, unlocked
-from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
 from xeno.feedback.difference import word_difference
 from xeno.feedback.editing import PERSONAL_DATA, Edit, PairEditor
@@ -351,7 +350,7 @@ def _ids(profile: Profile, arguments: Namespace) -> list[str]:
     if arguments.id:
         return [browser.with_id(each) for each in arguments.id]
     if not arguments.all and not arguments.finding:
-        raise InvalidValueError(
+        raise UsageError(
             "No pair was named.", "", "Name pairs by their ids, or give --finding or --all."
         )
     return browser.listing(PairFilter(finding=_known_finding(arguments.finding))).ids()
@@ -359,9 +358,7 @@ def _ids(profile: Profile, arguments: Namespace) -> list[str]:
 
 def _known_finding(kind: str | None) -> str | None:
     if kind not in (None, "any", *FINDINGS):
-        raise InvalidValueError(
-            f"There is no finding {kind!r}.", "", f"Use any, {', '.join(FINDINGS)}."
-        )
+        raise UsageError(f"There is no finding {kind!r}.", "", f"Use any, {', '.join(FINDINGS)}.")
     return kind
 
 

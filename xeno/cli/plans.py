@@ -6,7 +6,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any, get_args
 
+from xeno.cli.commands import UsageError
 from xeno.cli.output import Output
+from xeno.errors import InvalidValueError
 from xeno.store.profile import Profile
 from xeno.training.choice import choose
 from xeno.training.plan import TrainingPlan
@@ -71,8 +73,15 @@ def plan_from(arguments: Namespace, profile: Profile, output: Output) -> Trainin
     --set with the options that set one thing. --choose says what it chose on `output`.
 
     Raises:
-        InvalidValueError: an unknown setting, preset or strength, or a value out of range.
+        UsageError: an unknown setting, preset or strength, or a value out of range.
     """
+    try:
+        return _planned(arguments, profile, output)
+    except InvalidValueError as error:
+        raise UsageError(error.what, error.why, error.todo) from error
+
+
+def _planned(arguments: Namespace, profile: Profile, output: Output) -> TrainingPlan:
     given = _given(arguments)
     values: dict[str, Any] = {"base": str(base_folder(profile))}
     if arguments.plan:

@@ -69,7 +69,15 @@ def show_run(arguments: Namespace, output: Output) -> int | None:
         run = find(profile, arguments.id)
         events = Runs(profile.db).events(run.id)
     for key, value in _values(run).items():
+        if key == "metrics":
+            value = {name: each for name, each in value.items() if not isinstance(each, list)}
         output.say(f"{key}: {value}")
+    for out in run.metrics.get("pairs_left_out", ()):
+        output.say(f"left out: {out['pair']}. {out['reason']}")
+    for cut in run.metrics.get("cuts", ()):
+        what = "prompt" if cut["part"] == "prompt" else f"{cut['part']} reply"
+        end = "beginning" if cut["side"] == "left" else "end"
+        output.say(f"cut: {cut['pair']} lost {cut['tokens']} tokens at the {end} of its {what}")
     curves = Curves(events)
     for chart in CHARTS:
         for line, curve in curves.lines(chart.name).items():

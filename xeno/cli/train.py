@@ -29,15 +29,17 @@ from xeno.events import (
     TrainingContinued,
     TrainingPaused,
 )
-from xeno.models.base import inspect_base
+from xeno.jobs.foreground import JobRun
+from xeno.jobs.store import Queue
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
+from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
 from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
-from xeno.workers.training_client import TrainingRun
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
 ON_STOP: dict[str, Any] = {
@@ -76,17 +78,11 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     Raises:
         XenoError: if it cannot start, or failed.
     """
-    base = inspect_base(Path(plan.base), profile.home)
-    for note in base.notes:
-        output.progress(note)
-    ahead = forecast(profile, plan)
-    if ahead.blockers:
-        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
-    output.progress(ahead.sentence)
-    for warning in ahead.warnings:
-        output.progress(f"Note: {warning}")
-    watcher = _Watcher(output, known=base.notes)
-    return _waited_for(profile, TrainingRun(profile, plan, watcher.event), watcher, on_stop, output)
+    _refuse_second(profile)
+    watcher = Watcher(output, known=announce(profile, plan, output).notes)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
+        return follow(profile, training, watcher, on_stop, output)
 
 
 def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) -> int:
@@ -95,14 +91,21 @@ def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) ->
     Raises:
         XenoError: if it cannot be resumed, or failed.
     """
-    watcher = _Watcher(output)
-    training = TrainingRun.resume(profile, run_id, watcher.event)
-    return _waited_for(profile, training, watcher, on_stop, output)
+    _refuse_second(profile)
+    watcher = Watcher(output)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, resume=run_id, on_event=watcher.event)
+        return follow(profile, training, watcher, on_stop, output)
 
 
-def _waited_for(
-    profile: Profile, training: TrainingRun, watcher: _Watcher, on_stop: str | None, output: Output
+def follow(
+    profile: Profile, training: JobRun, watcher: Watcher, on_stop: str | None, output: Output
 ) -> int:
+    """Start the run, wait for its end, and say what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot start, or failed.
+    """
     training.start()
     finished = _waited(training, on_stop, output)
     failure = training.failure
@@ -112,6 +115,24 @@ def _waited_for(
     _say_result(values, output)
     output.result(values)
     return 1 if finished.status == "failed" else 0
+
+
+def announce(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
+    """Say what a run of `plan` would do; the base model that it trains.
+
+    Raises:
+        XenoError: if it cannot start.
+    """
+    base = inspect_base(Path(plan.base), profile.home)
+    for note in base.notes:
+        output.progress(note)
+    ahead = forecast(profile, plan)
+    if ahead.blockers:
+        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
+    output.progress(ahead.sentence)
+    for warning in ahead.warnings:
+        output.progress(f"Note: {warning}")
+    return base
 
 
 def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
@@ -126,7 +147,22 @@ def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
     return 1 if ahead.blockers else 0
 
 
-class _Watcher:
+def _refuse_second(profile: Profile) -> None:
+    runs = Runs(profile.db)
+    runs.mark_interrupted()
+    going = [
+        each.id for each in runs.all() if each.status in {"waiting", "running"} and not each.queued
+    ]
+    if going:
+        raise XenoError(
+            "Another run of this profile is going on.",
+            f"It is the run {going[0]}.",
+            "Wait until it has ended, stop it where it was started, or queue this one: "
+            "'xeno queue add'.",
+        )
+
+
+class Watcher:
     """Turns a run's events into lines, and keeps what the summary needs."""
 
     def __init__(self, output: Output, known: tuple[str, ...] = ()) -> None:
@@ -152,7 +188,9 @@ class _Watcher:
             case Progress():
                 self._progress(event)
             case Evaluated():
-                if event.step == 0:
+                known = event.preference_accuracy is not None
+                # The stage that has an accuracy may begin later than the run.
+                if event.step == 0 or (known and self.first and not self._first_known()):
                     self.first = event
                 self.last = event
                 if event.preference_accuracy is not None:
@@ -175,6 +213,9 @@ class _Watcher:
                 pass  # told at the end
             case _:
                 pass
+
+    def _first_known(self) -> bool:
+        return self.first is not None and self.first.preference_accuracy is not None
 
     def _progress(self, event: Progress) -> None:
         share = event.step / max(event.steps, 1)
@@ -202,10 +243,10 @@ def say_samples(event: SampleReplies, output: Output) -> None:
         output.progress(f"Sample {written}: {sample.prompt}  ->  {words}{more}")
 
 
-def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
+def _waited(training: JobRun, on_stop: str | None, output: Output) -> RunFinished:
     """Wait for the end. The first Ctrl-C stops in order, the second at once."""
     stopping = False
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         while True:
             try:
                 if finished := training.wait(0.2):
@@ -218,7 +259,7 @@ def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFi
                 if choice != "continue":
                     stopping = True
                     output.progress(f"Stopping, to {choice} what was learned.")
-                    training.stop(keep=choice == "keep")
+                    training.stop("keep" if choice == "keep" else "discard")
 
 
 def _asked_what_to_do() -> str:
@@ -241,7 +282,7 @@ def _asked_what_to_do() -> str:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM is handled like Ctrl-C meanwhile: a service manager stops a run in order."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -254,7 +295,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def _result(
-    profile: Profile, watcher: _Watcher, finished: RunFinished, failure: Failure | None
+    profile: Profile, watcher: Watcher, finished: RunFinished, failure: Failure | None
 ) -> dict[str, Any]:
     started, first, last = watcher.started, watcher.first, watcher.last
     label = None
@@ -272,6 +313,8 @@ def _result(
         "pairs_left_out": None if started is None else started.pairs_left_out,
         "heldout_preference_accuracy_before": first.preference_accuracy if first else None,
         "heldout_preference_accuracy": last.preference_accuracy if last else None,
+        "heldout_loss_before": first.loss if first else None,
+        "heldout_loss": last.loss if last else None,
         "longer_baseline": last.longer_baseline if last else None,
         "shorter_baseline": last.shorter_baseline if last else None,
         "seconds": finished.seconds,
@@ -284,20 +327,11 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
     if values["version"] is None:
         output.say(f"The run was {values['status']}; no version was made.")
         return
-    if values["heldout_preference_accuracy"] is not None:
-        before = _known(values["heldout_preference_accuracy_before"], ".3f")
-        output.say(
-            f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
-            f"(before {before}; picking the longer "
-            f"reply would score {values['longer_baseline']:.3f}, the shorter "
-            f"{values['shorter_baseline']:.3f})."
-        )
-    else:
-        output.say("No pair was held out, so there is no accuracy to report.")
+    output.say(_measured(values))
     if values["pairs_left_out"]:
         output.say(
-            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
-            "nothing; no reply was cut."
+            f"{values['pairs_left_out']} did not fit the model's context and taught nothing; see "
+            f"'xeno runs show {values['run'][:8]}'."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"
@@ -336,3 +370,21 @@ def choose_base(arguments: Namespace, output: Output) -> int | None:
         }
     )
     return 0
+
+
+def _measured(values: dict[str, Any]) -> str:
+    """What the held-out part says of the run, in a sentence."""
+    if not values["pairs_heldout"]:
+        return "Nothing was held out, so there is no accuracy to report."
+    accuracy = _known(values["heldout_preference_accuracy"], ".3f")
+    before = _known(values["heldout_preference_accuracy_before"], ".3f")
+    if values["longer_baseline"] is not None:
+        return (
+            f"Held-out preference accuracy: {accuracy} (before {before}; picking the longer reply "
+            f"would score {values['longer_baseline']:.3f}, the shorter "
+            f"{values['shorter_baseline']:.3f})."
+        )
+    if values["heldout_preference_accuracy"] is not None:
+        return f"Held-out ratings that the model agrees with: {accuracy} (before {before})."
+    loss, loss_before = (_known(values[n], ".3f") for n in ("heldout_loss", "heldout_loss_before"))
+    return f"Held-out loss: {loss} (before {loss_before})."

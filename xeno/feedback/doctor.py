@@ -339,20 +339,25 @@ def _store_own(db: Database, pairs: list[Pair], region: str | None) -> int:
     found = [(pair, findings_of(pair, region)) for pair in pairs]
     now = time.time()
     with db.transaction() as connection:
-        for pair, findings in found:
-            there = connection.execute("SELECT 1 FROM pairs WHERE id = ?", (pair.id,)).fetchone()
-            if there is None:  # deleted meanwhile
-                continue
-            connection.execute("DELETE FROM pair_findings WHERE pair_id = ?", (pair.id,))
-            connection.execute(
-                "INSERT OR REPLACE INTO pair_checks "
-                "(pair_id, fingerprint, active, rules, score, examined) VALUES (?, ?, ?, ?, ?, ?)",
-                (pair.id, pair.fingerprint, int(pair.active), RULES, _score(findings), now),
-            )
-            connection.executemany(
-                "INSERT INTO pair_findings (pair_id, kind, cost, reason) VALUES (?, ?, ?, ?)",
-                [(pair.id, f.kind, f.cost, f.reason) for f in findings],
-            )
+        connection.execute(
+            "DELETE FROM pair_findings WHERE pair_id IN (SELECT value FROM json_each(?))",
+            (json.dumps([pair.id for pair in pairs]),),
+        )
+        # Selected from the pairs, because one may have been deleted meanwhile.
+        connection.executemany(
+            "INSERT OR REPLACE INTO pair_checks "
+            "(pair_id, fingerprint, active, rules, score, examined) "
+            "SELECT id, ?, ?, ?, ?, ? FROM pairs WHERE id = ?",
+            [
+                (pair.fingerprint, int(pair.active), RULES, _score(findings), now, pair.id)
+                for pair, findings in found
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO pair_findings (pair_id, kind, cost, reason) "
+            "SELECT id, ?, ?, ? FROM pairs WHERE id = ?",
+            [(f.kind, f.cost, f.reason, pair.id) for pair, findings in found for f in findings],
+        )
     return len(pairs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +18,7 @@ _VARIANTS = {
     "wuu": "zh", "yue": "zh", "nb": "no", "nn": "no", "pcm": "en", "bs": "hr", "sr": "hr",
     "ms": "id", "af": "nl", "gl": "pt", "sk": "cs", "nds": "de", "gsw": "de", "bar": "de",
 }  # fmt: skip
+_VARIED = frozenset(_VARIANTS.values())
 _TRANSLATES = re.compile(
     r"translat|übersetz|tradu[cirz]|перевед|翻译|翻訳|번역|\bauf (?:deutsch|englisch|französisch)\b"
     r"|\b(?:english|german|french|spanish|italian|portuguese|dutch|russian|chinese|japanese|korean"
@@ -44,16 +44,21 @@ NAMES = {
 
 def language_of(text: str) -> str | None:
     """The ISO 639-1 code of the language of `text`, or None where it cannot be told for sure."""
-    words = " ".join(_CODE.sub(" ", text[: 4 * _READ]).split())[:_READ]
-    letters = sum(c.isalpha() for c in words)
+    words = text[: 4 * _READ]
+    if "`" in words or "://" in words:
+        words = _CODE.sub(" ", words)
+    words = " ".join(words.split())[:_READ]
+    letters = sum(map(str.isalpha, words))
     if letters < _LETTERS and len(_DENSE.findall(words)) < _DENSE_LETTERS:
         return None
     if _plainly_english(words):
         return "en"
-    shares: Counter[str] = Counter()
-    for code, share in _identifier().rank(words):
-        shares[_VARIANTS.get(code, code)] += share
-    code, share = shares.most_common(1)[0]
+    code, share = _identifier().classify(words)
+    code = _VARIANTS.get(code, code)
+    if share < _SURE and code in _VARIED and share > 1 - _SURE:
+        # Its variants together may be sure; those of another language never can.
+        ranked = _identifier().rank(words)
+        share = sum(of_it for each, of_it in ranked if _VARIANTS.get(each, each) == code)
     return code if share >= _SURE and code != _NO_LANGUAGE else None
 
 

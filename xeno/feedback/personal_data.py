@@ -65,7 +65,10 @@ def find(text: str, region: str | None = None) -> tuple[Span, ...]:
             numbers with a country code (+44 …) are always found.
     """
     found: list[Span] = []
-    for search in (_secrets, _emails, _accounts, _cards, lambda t: _phones(t, region), _addresses):
+    searches: list[Callable[[str], Iterator[Span]]] = [_secrets, _emails, _accounts]
+    if _DIGITS.search(text):
+        searches += [_cards, lambda text: _phones(text, region)]
+    for search in (*searches, _addresses):
         for span in search(text):
             if not any(span.start < other.end and other.start < span.end for other in found):
                 found.append(span)
@@ -84,6 +87,9 @@ def redacted(text: str, spans: tuple[Span, ...]) -> str:
 def _secrets(text: str) -> Iterator[Span]:
     for match in _PRIVATE_KEY.finditer(text):  # the whole key, not its first line
         yield Span(match.start(), match.end(), "secret")
+    quoted = '"' in text or "'" in text or "`" in text
+    if not _may_hold_key(text) and not (quoted and _MAY_HOLD_PASSWORD.search(text)):
+        return
     start = 0
     for line in text.splitlines(keepends=True):
         if _may_hold_key(line):
@@ -164,8 +170,6 @@ def _iban_holds(value: str) -> bool:
 
 
 def _cards(text: str) -> Iterator[Span]:
-    if not _DIGITS.search(text):
-        return
     for match in _CARD.finditer(text):
         digits = re.sub(r"\D", "", match.group())
         if _ISSUED.fullmatch(digits) and _luhn_holds([int(digit) for digit in digits]):
@@ -178,8 +182,6 @@ def _luhn_holds(digits: list[int]) -> bool:
 
 
 def _phones(text: str, region: str | None) -> Iterator[Span]:
-    if not _DIGITS.search(text):
-        return
     import phonenumbers
 
     for match in phonenumbers.PhoneNumberMatcher(text, region):

@@ -87,7 +87,7 @@ def assess(
 
 def _words(text: str) -> list[str]:
     found = _WORD.findall(text.casefold())
-    if not _UNSPACED.search(text):
+    if text.isascii() or not _UNSPACED.search(text):
         return found
     words: list[str] = []
     for word in found:
@@ -99,14 +99,17 @@ def _likeness(first: list[str], second: list[str]) -> float:
     """Dice coefficient of the two bags of words, 0 to 1."""
     if not first and not second:
         return 1.0
-    common = (Counter(first) & Counter(second)).total()
+    left = Counter(first)
+    common = sum(min(left[word], times) for word, times in Counter(second).items() if word in left)
     return 2 * common / (len(first) + len(second))
 
 
 def _repetition(words: list[str]) -> float:
     """Share of 4-grams that were there before, 0 to 1."""
-    grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    grams = len(words) - 3
+    if grams < 1:
+        return 0.0
+    return 1 - len(set(zip(words, words[1:], words[2:], words[3:], strict=False))) / grams
 
 
 def _share(value: float) -> float:

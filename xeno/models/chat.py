@@ -1,17 +1,19 @@
 """How a base model is spoken to: its tokenizer, its chat template, the end of its replies.
 
 Chat and training both encode through this file, so a model is trained on exactly the tokens
-that it later sees and writes.
+that it later sees and writes. What people write never becomes a control token (`control_tokens`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from xeno.errors import BaseModelError
 from xeno.events import ChatMessage
 from xeno.models.base import BaseModel
+from xeno.models.control_tokens import ControlTokens
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
@@ -61,7 +63,9 @@ def encode_prompt(
     add_generation_prompt: bool = True,
 ) -> list[int]:
     """The token ids of a conversation, up to where the assistant's reply begins."""
-    return _encode(tokenizer, _render(tokenizer, messages, add_generation_prompt))
+    marks = _control_tokens(tokenizer, str(tokenizer.chat_template)).marks(messages)
+    turns = [marks.on(turn) for turn in messages]
+    return marks.encode(_render(tokenizer, turns, add_generation_prompt))
 
 
 def encode_exchange(
@@ -73,19 +77,29 @@ def encode_exchange(
         The prompt as `encode_prompt` gives it, and the reply up to and including the token
         with which the template ends an assistant's turn, so that ending is learned and scored.
     """
-    prompt_text = _render(tokenizer, messages, True)
-    prompt = _encode(tokenizer, prompt_text)
-    turn = ChatMessage(role="assistant", content=reply)
-    whole_text = _render(tokenizer, [*messages, turn], False)
+    turns = [*messages, ChatMessage(role="assistant", content=reply)]
+    marks = _control_tokens(tokenizer, str(tokenizer.chat_template)).marks(turns)
+    turns = [marks.on(turn) for turn in turns]
+    prompt_text = _render(tokenizer, turns[:-1], True)
+    prompt = marks.encode(prompt_text)
+    whole_text = _render(tokenizer, turns, False)
     after, end = _after_turn(tokenizer), turn_end(tokenizer)
     if not whole_text.startswith(prompt_text) or not whole_text.endswith(after):
-        return prompt, [*_encode(tokenizer, reply), *end]
+        return prompt, [*marks.encode(turns[-1].content), *end]
     until_end = whole_text[: len(whole_text) - len(after)]
-    whole = _encode(tokenizer, until_end)
+    whole = marks.encode(until_end)
     if whole[: len(prompt)] == prompt:
         return prompt, [*whole[len(prompt) :], *end]
     # The tokenizer merges across the border; generation never does.
-    return prompt, [*_encode(tokenizer, until_end[len(prompt_text) :]), *end]
+    return prompt, [*marks.encode(until_end[len(prompt_text) :]), *end]
+
+
+@lru_cache(maxsize=4)
+def _control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> ControlTokens:
+    """What must not come out of anybody's words; `template` is the tokenizer's own."""
+    turns = [ChatMessage(role="user", content="x"), ChatMessage(role="assistant", content="x")]
+    written = _render(tokenizer, [*turns, *turns], False) + _render(tokenizer, turns[:1], True)
+    return ControlTokens(tokenizer, _encode(tokenizer, written))
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> list[int]:

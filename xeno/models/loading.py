@@ -44,13 +44,16 @@ def choose_dtype(base: BaseModel, wanted: str = "auto") -> Dtype:
     return "float32"
 
 
-def bfloat16_is_faster(home: Home | None = None) -> bool:
+def bfloat16_is_faster(home: Home | None = None, *, again: bool = False) -> bool:
     """Whether reading a prompt in bfloat16 is at least as fast as in float32 on this processor.
 
     bfloat16 always halves the memory that each new token must read; but without instructions
     for it long prompts and training collapse. Measured once (about a second) and remembered.
+
+    Args:
+        again: measure although it was before.
     """
-    known = bfloat16_known(home)
+    known = None if again else bfloat16_known(home)
     if known is not None:
         return known
     faster = _bfloat16_wins()

@@ -87,7 +87,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         Raises:
             BaseModelError: if the base does not keep the rows of a batch apart.
         """
-        finite = torch.ones(units, dtype=torch.bool)
+        finite = torch.ones(units, dtype=torch.bool, device=self.params[0].device)
         for parameter in self.params:
             rows = parameter.grad_sample
             if not isinstance(rows, torch.Tensor) or len(rows) == 0 or len(rows) % units:
@@ -131,6 +131,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter in self.params:
             noise = torch.from_numpy(self._stream.gaussian(parameter.numel())).view_as(parameter)
+            noise = noise.to(parameter.device)
             noisy = parameter.summed_grad.double() + deviation * noise
             parameter.grad = noisy.to(parameter.dtype)
 

@@ -23,13 +23,15 @@ RunStatus = Literal[
 ]
 
 _RESUMABLE = ("interrupted", "failed")
+_GOING = "status IN ('waiting', 'running') AND process_id IS NOT NULL"  # not in the queue
 
 
 @dataclass(frozen=True)
 class Run:
     """One training run. Times are Unix seconds; `version` is a content address.
 
-    `process_id` is the trainer's, or while the run waits, of the process that asked for it.
+    `process_id` is the trainer's, or while the run waits, of the process that asked for it; a
+    run that waits without one is in the machine's queue.
     """
 
     id: str
@@ -45,6 +47,11 @@ class Run:
     metrics: Mapping[str, Any]
     failure: Failure | None
     version: str | None
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits in the machine's queue."""
+        return self.status == "waiting" and self.process_id is None
 
 
 @dataclass(frozen=True)
@@ -62,19 +69,23 @@ class Runs:
         self._db = db
         self._keys = CheckpointKeys(db)
 
-    def create(self, plan: TrainingPlan) -> Run:
+    def create(self, plan: TrainingPlan, *, queued: bool = False) -> Run:
         """Note that a run of `plan` is wanted; it waits until its trainer starts it.
+
+        Args:
+            queued: it waits in the machine's queue, beside others, until `reopen` takes it.
 
         Raises:
             RunGoingOnError: if another run of the profile waits or runs, in any process.
         """
         run_id = uuid.uuid4().hex
         with self._db.transaction() as connection:
-            self._require_none_going()
+            if not queued:
+                self._require_none_going()
             connection.execute(
                 "INSERT INTO runs (id, status, created, process_id, plan) "
                 "VALUES (?, 'waiting', ?, ?, ?)",
-                (run_id, time.time(), os.getpid(), plan.model_dump_json()),
+                (run_id, time.time(), None if queued else os.getpid(), plan.model_dump_json()),
             )
             self._keys.make(run_id)
         return self.get(run_id)
@@ -85,8 +96,15 @@ class Runs:
         ended = [run for run in self.all(-1) if run.status in _RESUMABLE and run.id in steps]
         return [Resumable(run, steps[run.id]) for run in ended]
 
+    def queued(self) -> list[Run]:
+        """The runs that wait in the machine's queue, the oldest first."""
+        rows = self._db.read(
+            "SELECT * FROM runs WHERE status = 'waiting' AND process_id IS NULL ORDER BY created"
+        )
+        return [_run(row) for row in rows]
+
     def reopen(self, run_id: str) -> Run:
-        """Let an interrupted or failed run wait for a trainer that goes on with it.
+        """Let a queued, interrupted or failed run wait for a trainer that goes on with it.
 
         Raises:
             InvalidValueError: if it has ended for good.
@@ -94,7 +112,7 @@ class Runs:
         """
         with self._db.transaction():
             self._require_none_going()
-            self._require_resumable(run_id)
+            self.require_resumable(run_id)
             self._set(
                 run_id,
                 "status = 'waiting', started = NULL, finished = NULL, "
@@ -103,14 +121,30 @@ class Runs:
             )
         return self.get(run_id)
 
+    def require_resumable(self, run_id: str) -> None:
+        """Check that the run is queued, or was interrupted, or failed for a reason that can pass.
+
+        Raises:
+            InvalidValueError: if it has ended for good, or goes on.
+        """
+        run = self.get(run_id)
+        if run.queued:
+            return
+        if run.status not in _RESUMABLE or self._keys.get(run_id) is None:
+            raise InvalidValueError(
+                f"The run {run_id[:8]} cannot be resumed.",
+                f"It is {run.status}, and nothing is kept to go on from.",
+                "Start a new run with the same settings.",
+            )
+
     def discard(self, run_id: str) -> None:
-        """Give up a run that could go on; its checkpoints cannot be opened any more.
+        """Give up a run that is queued or could go on; its checkpoints cannot be opened any more.
 
         Raises:
             InvalidValueError: if it has ended for good.
         """
         with self._db.transaction():
-            self._require_resumable(run_id)
+            self.require_resumable(run_id)
             self.finish(run_id, "discarded", self.get(run_id).metrics)
 
     def rewind(self, run_id: str, step: int) -> None:
@@ -204,7 +238,7 @@ class Runs:
     def mark_interrupted(self) -> list[Run]:
         """Mark the runs whose process is gone without a word; the ones just marked."""
         with self._db.transaction():
-            rows = self._db.read("SELECT * FROM runs WHERE status IN ('waiting', 'running')")
+            rows = self._db.read(f"SELECT * FROM runs WHERE {_GOING}")
             gone = [run for run in map(_run, rows) if not _alive(run)]
             for run in gone:
                 self._set(run.id, "status = 'interrupted', finished = ?", time.time())
@@ -212,21 +246,12 @@ class Runs:
 
     def _require_none_going(self) -> None:
         self.mark_interrupted()
-        row = self._db.one("SELECT id FROM runs WHERE status IN ('waiting', 'running')")
+        row = self._db.one(f"SELECT id FROM runs WHERE {_GOING}")
         if row is not None:
             raise RunGoingOnError(
                 "Another run of this profile is going on.",
                 f"It is the run {row['id']}.",
                 "Wait until it has ended, or stop it where it was started.",
-            )
-
-    def _require_resumable(self, run_id: str) -> None:
-        run = self.get(run_id)
-        if run.status not in _RESUMABLE or self._keys.get(run_id) is None:
-            raise InvalidValueError(
-                f"The run {run_id[:8]} cannot be resumed.",
-                f"It is {run.status}, and nothing is kept to go on from.",
-                "Start a new run with the same settings.",
             )
 
     def _set(self, run_id: str, assignments: str, *values: Any) -> None:

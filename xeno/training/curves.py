@@ -73,6 +73,8 @@ CHARTS = (
     ),
     Chart("temperature", "Temperature", "Of the processor.", "°C", noisy=False),
 )
+_TRAINING = tuple(chart for chart in CHARTS if chart.training)
+_HELD_OUT = tuple(chart for chart in CHARTS if chart.held_out)
 
 
 @dataclass
@@ -96,19 +98,24 @@ class Curve:
 
 
 class Curves:
-    """All curves of one run by chart and line ("training" or "held out")."""
+    """All curves of one run by chart and line ("training" or "held out").
+
+    Attributes:
+        begun: how many curves have begun, each with its first value.
+    """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self._curves: dict[tuple[str, str], Curve] = {}
+        self.begun = 0
         for event in events:
             self.add(event)
 
     def add(self, event: Event) -> set[str]:
         """Take over what `event` measures, if anything; the charts that have grown."""
         if isinstance(event, Progress):
-            return self._take(event, TRAINING, [chart for chart in CHARTS if chart.training])
+            return self._take(event, TRAINING, _TRAINING)
         if isinstance(event, Evaluated):
-            return self._take(event, HELD_OUT, [chart for chart in CHARTS if chart.held_out])
+            return self._take(event, HELD_OUT, _HELD_OUT)
         return set()
 
     def curve(self, chart: str, line: str = TRAINING) -> Curve:
@@ -129,6 +136,7 @@ class Curves:
                 if value is None:
                     continue  # begins with the first value
                 curve = self._curves[chart.name, line] = Curve()
+                self.begun += 1
             curve.add(event.step, None if value is None else value * chart.scale)
             grown.add(chart.name)
         return grown

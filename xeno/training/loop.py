@@ -103,7 +103,7 @@ class Loop:
         self._guards = guards
         self._keep = keep
         self._resumed = self._begun = resumed is not None
-        limits = Limits(plan.micro_batch_size)
+        limits = Limits(plan.micro_batch_size, plan.tokens_at_once)
         self._memory = Memory(plan, limits, self._model, emit, stopping.obey, self._parts_shrunk)
         self._scorer = Scorer(work.policy, work.objective, self._memory)
         self._steps = Steps(

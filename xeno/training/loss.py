@@ -14,7 +14,11 @@ def branch_logps(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     Args:
         logits: the predictions at the batch's (rows, columns) [targets, vocabulary].
     """
-    token_logps = -F.cross_entropy(logits.float(), batch.targets, reduction="none")
+    return summed(-F.cross_entropy(logits.float(), batch.targets, reduction="none"), batch)
+
+
+def summed(token_logps: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The sum over each branch's completion [2 pairs] of the log-probabilities [targets]."""
     sums = torch.zeros(2 * batch.pairs, dtype=token_logps.dtype)
     return sums.index_add(0, batch.branches, token_logps)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from xeno.training.rows import Row
 
-TOKENS_AT_ONCE = 16384
+TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from xeno.training.settings.adapter import AdapterSettings
 from xeno.training.settings.base import BaseModelSettings
+from xeno.training.settings.compute import ComputeSettings
 from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
 from xeno.training.settings.evaluation import EvaluationSettings
 from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
+from xeno.training.settings.queue import QueueSettings
 from xeno.training.settings.safety import SafetySettings
 from xeno.training.settings.schedule import ScheduleSettings
 from xeno.training.settings.truncation import TruncationSettings
@@ -33,6 +35,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Pairs": DataSettings,
     "Long texts": TruncationSettings,
     "Evaluation and samples": EvaluationSettings,
+    "Computing": ComputeSettings,
+    "Queue and machine": QueueSettings,
     "Safety": SafetySettings,
 }
 """The families of settings, in the order in which they are shown."""
@@ -42,6 +46,8 @@ _BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 class TrainingPlan(
     # Pydantic lists the fields of the last class first.
+    ComputeSettings,
+    QueueSettings,
     TruncationSettings,
     EvaluationSettings,
     SafetySettings,

@@ -61,14 +61,13 @@ def known_only(names: Iterable[str]) -> None:
 
 
 def nearest(name: str) -> str | None:
-    """The setting whose name, or else whose title, is most like `name`."""
+    """The setting whose name or title is most like `name`."""
     settings = TrainingPlan.model_fields
-    by_title = {(declared.title or "").lower(): key for key, declared in settings.items()}
-    wanted = name.strip().lower().replace("-", "_")
-    if found := difflib.get_close_matches(wanted, settings, 1, 0.5):
-        return found[0]
-    found = difflib.get_close_matches(wanted.replace("_", " "), by_title, 1, 0.5)
-    return by_title[found[0]] if found else None
+    known = {(declared.title or "").lower(): key for key, declared in settings.items()}
+    known |= {key.replace("_", " "): key for key in settings}
+    wanted = name.strip().lower().replace("_", " ").replace("-", " ")
+    found = difflib.get_close_matches(wanted, known, 1, 0.5)
+    return known[found[0]] if found else None
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:

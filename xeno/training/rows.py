@@ -21,17 +21,24 @@ import torch
 
 from xeno.training.row import Cut as Cut
 from xeno.training.row import Row as Row
+from xeno.training.segments import Span
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows as tensors. `rows_per_pair` is 1, or 2 for the fallback (chosen, rejected).
+    """Rows as tensors, in one of three forms:
+
+    packed: all pairs in one sequence, one after another, without padding and without a mask
+    padded: one row a pair, padded on the right, with a mask of what each token may see
+    apart: the fallback, two rows a pair (chosen, rejected)
 
     Attributes:
-        ids: token ids [rows, length], padded on the right.
+        rows_per_pair: 2 where they are apart, otherwise 1.
+        ids: token ids [rows, length].
         positions: positions in the branch [rows, length].
-        mask: what each token may see, True for visible [rows, 1, length, length]; or, for two
-            rows a pair, which tokens are no padding [rows, length].
+        mask: what each token may see, True for visible [rows, 1, length, length]; apart, which
+            tokens are no padding [rows, length]; packed, None.
+        spans: where each pair is in a packed sequence; otherwise empty.
         rows, columns: where the completion tokens are predicted [targets].
         targets: the completion tokens [targets].
         branches: the branch of each target, 2 pair + (0 chosen, 1 rejected) [targets].
@@ -45,7 +52,8 @@ class Batch:
     rows_per_pair: int
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
+    spans: tuple[Span, ...]
     rows: torch.Tensor
     columns: torch.Tensor
     targets: torch.Tensor
@@ -56,8 +64,16 @@ class Batch:
     paired: torch.Tensor
 
 
-def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
-    """The batch of `rows` (at least one), padded with the token `pad`, which nothing sees."""
+def collate(
+    rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1, *, packed: bool = False
+) -> Batch:
+    """The batch of `rows` (at least one), padded with the token `pad`, which nothing sees.
+
+    Args:
+        packed: one sequence of all pairs in place of one row each.
+    """
+    if packed:
+        return _packed(rows)
     if rows_per_pair == 1:
         sequences = [row.prompt + row.chosen + row.rejected for row in rows]
     else:
@@ -76,6 +92,32 @@ def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
         for i, sequence in enumerate(sequences):
             mask[i, : len(sequence)] = 1
     places = [_places(row, i, rows_per_pair) for i, row in enumerate(rows)]
+    return _batch(rows, rows_per_pair, ids, positions, mask, (), places)
+
+
+def _packed(rows: Sequence[Row]) -> Batch:
+    tokens: list[int] = []
+    positions: list[int] = []
+    spans, places = [], []
+    for i, row in enumerate(rows):
+        begin, prompt, split = len(tokens), len(row.prompt), len(row.prompt) + len(row.chosen)
+        spans.append(Span(begin, begin + prompt, begin + split, begin + row.tokens))
+        tokens += row.prompt + row.chosen + row.rejected
+        positions += [*range(split), *range(prompt, prompt + len(row.rejected))]
+        places.append([(0, begin + c, t, branch) for _, c, t, branch in _places(row, i, 1)])
+    ids = torch.tensor([tokens], dtype=torch.long)
+    return _batch(rows, 1, ids, torch.tensor([positions]), None, tuple(spans), places)
+
+
+def _batch(
+    rows: Sequence[Row],
+    rows_per_pair: int,
+    ids: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor | None,
+    spans: tuple[Span, ...],
+    places: list[list[tuple[int, int, int, int]]],
+) -> Batch:
     where = torch.tensor([place for each in places for place in each], dtype=torch.long).view(-1, 4)
     lengths = [float(len(reply)) for row in rows for reply in (row.chosen, row.rejected)]
     return Batch(
@@ -84,6 +126,7 @@ def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
         ids=ids,
         positions=positions,
         mask=mask,
+        spans=spans,
         rows=where[:, 0],
         columns=where[:, 1],
         targets=where[:, 2],
@@ -120,7 +163,7 @@ def _places(row: Row, i: int, rows_per_pair: int) -> list[tuple[int, int, int, i
     for side, reply in enumerate((row.chosen, row.rejected)):
         shared = rows_per_pair == 1
         begin = last + 1 + (len(row.chosen) if shared and side == 1 else 0)
-        columns = [last, *range(begin, begin + len(reply) - 1)]
+        columns = [last, *range(begin, begin + len(reply) - 1)][: len(reply)]
         index = i if shared else 2 * i + side
         predicted = zip(columns, reply, strict=False)  # a missing reply has no column
         found += [(index, c, t, 2 * i + side) for c, t in predicted if c >= 0]

@@ -29,7 +29,7 @@ from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
-from xeno.models.loading import choose_dtype, load_model
+from xeno.models.loading import load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
@@ -38,6 +38,7 @@ from xeno.store.runs import Run, Runs
 from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, LoopState, Origin, sweep
+from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.guards import Guards, Readings
@@ -136,13 +137,14 @@ class _Training:
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
         saved = self.checkpoints.latest()
-        torch.set_num_threads(threads(plan))
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
+        device, dtype = set_up(plan, base)
+        if saved is not None:
+            # It computes as it began, also where a probe would choose otherwise by now.
+            dtype = saved.origin.dtype
+            torch.set_num_threads(saved.origin.threads)
         data = same_data(self.profile, plan, saved.origin) if saved else self._data()
-        # A resumed run computes as it began, also where a probe would choose otherwise by now.
-        dtype = str(saved.origin.environment["dtype"]) if saved else choose_dtype(base, plan.dtype)
         units = [unit for stage in data for unit in stage.units]
         self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
@@ -152,11 +154,16 @@ class _Training:
         for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
+        model: Any = load_model(base, dtype)
+        policy = Policy(
+            model.to(device),
+            tokenizer.pad_token_id or 0,
+            private=plan.private,
+            shortcuts=shortcuts(plan),
+        )
         policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
-        if policy.rows_per_pair == 2:
-            self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
         adapted = attach(
             policy.model,
             stages[0].recipe.adapter,
@@ -165,9 +172,13 @@ class _Training:
             dropout=plan.lora_dropout,
             init=plan.lora_init,
         )
-        now = origin(plan, base.base_hash, data, stages, environment(dtype), sigmas)
+        policy.adapted()
+        if plan.engine == "xeno":
+            self.emit(LogLine(text=described(policy)))
+        circumstances = environment(dtype) | {"device": device.type, "processor": processor()}
+        now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
         planned = [stage.recipe.steps for stage in stages]
-        now, exact = self._resume(saved, now, planned, str(policy.model.device.type))
+        now, exact = self._resume(saved, now, planned)
         steps = sum(planned)
         self.emit(
             RunStarted(
@@ -193,9 +204,10 @@ class _Training:
             outcomes = self._steps(stages, progress, policy, adapted, limit, samples)
         outcome = outcomes[-1]
         taken = sum(each.steps for each in outcomes)
-        if taken == steps and saved is None:
+        if taken == steps and saved is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
-            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
+            form = timing.form(device.type, dtype)
+            timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
             "pairs_left_out": [
@@ -252,13 +264,13 @@ class _Training:
         return data
 
     def _resume(
-        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int], device: str
+        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int]
     ) -> tuple[Origin, bool]:
         """What the run is from here on, and whether it goes on bit for bit; see
         `xeno.training.resume`."""
         told = self.runs.last_step(self.run.id)
         before, at = (now, 0) if saved is None else (saved.origin, saved.at)
-        others = () if saved is None else differences(before, now, device)
+        others = () if saved is None else differences(before, now)
         lost: Sequence[int] = (0,) * len(planned)
         if self.plan.private and (others or (saved is None and told)):
             lost = abandoned(planned, at, told)
@@ -381,10 +393,11 @@ class _Training:
         self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream
     ) -> Learner:
         if not self.plan.private:
-            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
+            optimizer = build(stage.plan, adapted, adapted.device.type)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(stage.plan, adapted),
+            lambda: build(stage.plan, adapted, adapted.device.type),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
@@ -543,12 +556,6 @@ def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, floa
     }
 
 
-def threads(plan: TrainingPlan) -> int:
-    """The trainer's threads: as planned, or half of the cores, but both where there are two."""
-    cores = os.cpu_count() or 1
-    return plan.threads or max(min(2, cores), cores // 2)
-
-
 def environment(dtype: str) -> dict[str, str | int]:
     """What the numbers of a run may depend on besides its plan and its pairs."""
     found: dict[str, str | int] = {
@@ -560,7 +567,6 @@ def environment(dtype: str) -> dict[str, str | int]:
         "machine": platform.machine(),
         "dtype": dtype,
         "threads": torch.get_num_threads(),
-        "processor": processor(),
     }
 
 

@@ -61,7 +61,8 @@ def train_with_trl(
         raise XenoError(
             "The engine trl is not installed.",
             "It needs the package trl, which does not come with the program.",
-            "Install it with: pip install 'xeno[trl]', or choose the engine xeno.",
+            "Install it into the program's environment (pip install 'trl>=1.16,<1.17'), or choose "
+            "the engine xeno.",
         ) from error
     if any(row.weight != 1.0 for row in stage.rows):
         emit(LogLine(level="warning", text="TRL weighs all pairs the same."))

@@ -24,7 +24,6 @@ from xeno.versions.registry import Registry
 from xeno.workers.child import Child, ChildExit
 
 MODULE = "xeno.workers.trainer"
-NICE = 10
 DISCARD_SECONDS = 4.0  # a stop without keeping takes at most 5 s
 KEEP_SECONDS = 120.0  # releasing a version takes its time: a large step, the ledger, the file
 
@@ -47,9 +46,9 @@ class TrainingRun:
         self.plan = plan
         self.run_id: str | None = None
         self.failure: Failure | None = None  # why the run failed, once it has
-        self._resumes: str | None = None
         self._profile = profile
         self._on_event = on_event
+        self._resumed: str | None = None
         self._child: Child | None = None
         self._started = 0.0
         self._stop: StopTraining | None = None
@@ -63,13 +62,9 @@ class TrainingRun:
         run_id: str,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> TrainingRun:
-        """The run `run_id`, to be started from its newest checkpoint; see `Runs.resumable`.
-
-        Raises:
-            InvalidValueError: if there is no such run.
-        """
+        """A run of before that goes on: queued, interrupted, or failed for a passing reason."""
         run = cls(profile, Runs(profile.db).get(run_id).plan, on_event)
-        run._resumes = run_id
+        run._resumed = run_id
         return run
 
     @property
@@ -94,14 +89,16 @@ class TrainingRun:
         if self._child is not None:
             raise ChildError("This run was already started.")
         runs = Runs(self._profile.db)
-        resumes = self._resumes
-        self.run_id = (runs.create(self.plan) if resumes is None else runs.reopen(resumes)).id
+        if self._resumed is None:
+            self.run_id = runs.create(self.plan).id
+        else:
+            self.run_id = runs.reopen(self._resumed).id
         self._started = time.monotonic()
         self._child = Child(
             MODULE,
             on_event=self._receive,
             on_exit=self._ended,
-            nice=NICE,
+            nice=self.plan.niceness,
             log=self._profile.paths.logs / "trainer.log",
         )
         opening = OpenProfile(
@@ -115,7 +112,7 @@ class TrainingRun:
             self.failure = Failure(
                 what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass
             )
-            status: RunStatus = "failed" if resumes is None else "interrupted"
+            status: RunStatus = "failed" if self._resumed is None else "interrupted"
             runs.finish(self.run_id, status, failure=self.failure)
             self._finish(RunFinished(run_id=self.run_id, status="failed"))
             raise

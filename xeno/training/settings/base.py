@@ -17,10 +17,3 @@ class BaseModelSettings(BaseModel):
         "bfloat16 where a probe finds it faster, otherwise float32.",
         memory="bfloat16 halves the memory of the base.",
     )
-    threads: int | None = setting(
-        None,
-        "Threads",
-        "Processor threads of the trainer. Half of the cores, at least two, when not given.",
-        ge=1,
-        le=256,
-    )
