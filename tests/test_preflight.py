@@ -31,6 +31,8 @@ from xeno.training.recipe import resolve
 from xeno.training.row import Row
 from xeno.training.stages import stage_data
 
+FORM = timing.form("cpu", "float32")
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -75,8 +77,12 @@ def test_the_light_tokenizer_encodes_as_the_library_does(base: Path) -> None:
         light, real = LightTokenizer(folder), load_tokenizer(inspect_base(folder))
         text = light.apply_chat_template(talk, add_generation_prompt=True)
         assert text == real.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
-        expected = real(text, add_special_tokens=False)["input_ids"]
-        assert light(text)["input_ids"] == expected
+        for words in (text, "A <|end|> in </s> the words"):
+            for split in (False, True):
+                expected = real(words, add_special_tokens=False, split_special_tokens=split)
+                assert (
+                    light(words, split_special_tokens=split)["input_ids"] == (expected["input_ids"])
+                )
         assert (light.bos_token_id, light.eos_token_id) == (real.bos_token_id, real.eos_token_id)
 
 
@@ -226,8 +232,8 @@ def test_a_runs_time_is_foretold_from_earlier_ones(profile: Profile, base: Path)
     plan = plan_for(base, max_steps=50)
     inspected = inspect_base(base, profile.home)
     done = timing.Work(trained=10_000, scored=5_000)
-    timing.remember(inspected, "float32", done, start=8.0, seconds=38.0)
-    again = timing.seconds(inspected, "float32", done)
+    timing.remember(inspected, FORM, done, start=8.0, seconds=38.0)
+    again = timing.seconds(inspected, FORM, done)
     assert again == pytest.approx(38.0)
     short = forecast(profile, plan).seconds
     long = forecast(profile, plan_for(base, max_steps=500)).seconds
@@ -236,14 +242,14 @@ def test_a_runs_time_is_foretold_from_earlier_ones(profile: Profile, base: Path)
     assert 8.0 < short < long
     # A base ten times as large is judged by the one that is known.
     larger = replace(inspected, parameters=10 * inspected.parameters)
-    assert timing.seconds(larger, "float32", done) == pytest.approx(8.0 + 10 * 30.0)
+    assert timing.seconds(larger, FORM, done) == pytest.approx(8.0 + 10 * 30.0)
 
 
 def test_facts_that_make_no_sense_are_passed_over(home: Home, base: Path) -> None:
     inspected = inspect_base(base, home)
     for nonsense in ("x", {"a": 1}, {"a": {"parameters": 1, "speed": -1, "start": 0}}):
         write_fact(home, "training speeds", nonsense)
-        assert timing.seconds(inspected, "float32", timing.Work(1, 1)) is None
+        assert timing.seconds(inspected, FORM, timing.Work(1, 1)) is None
 
 
 def test_a_forecast_takes_less_than_a_second(profile: Profile) -> None:

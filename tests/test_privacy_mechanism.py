@@ -57,7 +57,7 @@ def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(
         for row in rows
     ]
     policy, adapted = prepared(build, modules, private=True, shortcuts=Shortcuts(fused=fused))
-    # Where no layer knows the gradient of a pair of the pack, Opacus needs a row for each.
+    # Where not every adapted layer knows the gradient of a pair of the pack, each needs a row.
     assert policy.packed == (fused and name in ("llama", "qwen2"))
     for _, layer in lora_layers(adapted):
         layer.train()

@@ -10,22 +10,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from xeno.errors import BaseModelError
+from xeno.errors import BaseModelError, InvalidValueError
 from xeno.events import ChatMessage, Event, Failure, LogLine, Progress, RunFinished
 from xeno.jobs.attempt import Attempt
 from xeno.jobs.foreground import JobRun
-from xeno.jobs.job import Job
-from xeno.jobs.leases import LAPSE_SECONDS, Leases
+from xeno.jobs.job import Job, Limits
+from xeno.jobs.leases import Leases
 from xeno.jobs.runner import Runner
-from xeno.jobs.store import Queue
-from xeno.jobs.submission import resubmit, settle, submit
+from xeno.jobs.store import LAPSE_SECONDS, Queue
+from xeno.jobs.submission import limits, resubmit, settle, submit
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
 from xeno.store import files
@@ -118,11 +117,11 @@ def test_a_crashed_trainer_is_tried_again_and_told_once(
 ) -> None:
     listener = Listener()
     with Queue(home) as queue:
-        run = JobRun(queue, taught, plan=plan(epochs=12), on_event=listener)
+        run = JobRun(queue, taught, plan=plan(epochs=12, niceness=12), on_event=listener)
         run.start()
         assert listener.stepped.wait(120)
         assert run.pid is not None
-        assert psutil.Process(run.pid).nice() == 10
+        assert psutil.Process(run.pid).nice() == 12
         os.kill(run.pid, signal.SIGKILL)
         finished = run.wait(200)
         assert finished is not None
@@ -155,7 +154,7 @@ def test_after_kill_9_of_its_program_another_one_takes_the_job_over(
         assert not any(trainer.is_running() for trainer in trainers), "it ends with its program"
         later = Queue(home, clock=lambda: time.time() + LAPSE_SECONDS + 1)
         with later:
-            Leases(queue).claim([taught.name])  # finds that the process is gone
+            queue.refresh()  # finds that the process is gone
             assert queue.get(job.id).reason == "lapsed"
             Runner(later, {taught.name: taught}, lambda *_: None).run()
             ended = later.get(job.id)
@@ -299,6 +298,13 @@ def test_a_run_waits_while_the_machine_is_full_and_leaves_the_line_when_stopped(
     assert Runs(taught.db).get(finished.run_id).status == "discarded"
 
 
+def test_the_plan_says_how_often_and_when_a_run_is_tried_again(
+    plan: Callable[..., TrainingPlan],
+) -> None:
+    values = {"retries": 5, "retry_seconds": 7, "longest_retry_minutes": 2}
+    assert limits(plan(**values)) == Limits(retries=5, wait=7, longest_wait=120)
+
+
 def test_a_job_whose_profile_was_locked_when_it_was_cancelled_discards_its_run_later(
     taught: Profile, home: Home, plan: Callable[..., TrainingPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,19 +317,23 @@ def test_a_job_whose_profile_was_locked_when_it_was_cancelled_discards_its_run_l
     assert Runs(taught.db).get(kept.run_id).queued
 
 
-def test_an_interrupted_run_can_stand_in_line_once(
+def test_an_interrupted_run_stands_in_line_once_and_is_taken_up_where_it_stands(
     taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
 ) -> None:
     runs = Runs(taught.db)
     run = runs.create(plan(retries=7))
-    runs.finish(run.id, "interrupted")
     with Queue(home) as queue:
+        with pytest.raises(InvalidValueError, match="cannot be resumed"):
+            resubmit(queue, taught, run.id)
+        runs.finish(run.id, "interrupted")
         job = resubmit(queue, taught, run.id)
         assert (job.priority, job.limits.retries) == ("high", 7)
-        with pytest.raises(Exception, match="in the queue already"):
+        mine = Leases(queue)
+        assert resubmit(queue, taught, run.id, reserved=mine.worker).id == job.id
+        assert Leases(queue).claim([taught.name]) is None
+        assert mine.claim(job=job.id) is not None
+        with pytest.raises(InvalidValueError, match="is running"):
             resubmit(queue, taught, run.id)
-        queue.cancel(job.id)
-        assert replace(resubmit(queue, taught, run.id), id=job.id).run_id == run.id
 
 
 def test_from_the_command_line_a_run_is_queued_listed_and_carried_out(

@@ -15,10 +15,10 @@ import pytest
 
 from xeno.errors import DamagedDataError, FutureDataError, InvalidValueError
 from xeno.jobs.job import LEASE_SECONDS, Limits
-from xeno.jobs.leases import LAPSE_SECONDS, Leases
+from xeno.jobs.leases import Leases
 from xeno.jobs.policy import HOUR, hindrance
 from xeno.jobs.process import Identity, birth, gone
-from xeno.jobs.store import PRESENCE_SECONDS, Queue
+from xeno.jobs.store import LAPSE_SECONDS, PRESENCE_SECONDS, Queue
 from xeno.paths import Home
 
 

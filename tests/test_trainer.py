@@ -18,7 +18,6 @@ from xeno.events import (
     ChatMessage,
     Evaluated,
     Event,
-    LogLine,
     Progress,
     RunFinished,
     RunStarted,
@@ -31,7 +30,6 @@ from xeno.store.pairs import Pair, Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.dataset import data_hash, split, training_pairs
-from xeno.training.learner import PlainLearner
 from xeno.training.plan import TrainingPlan
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
@@ -282,21 +280,6 @@ def test_a_discard_after_the_last_step_releases_nothing_either(profile: Profile,
     assert len(progress(events)) == 2
     assert (finished.status, finished.version) == ("discarded", None)
     assert PrivacyLedger(profile).entries() == []
-
-
-def test_a_step_that_is_left_out_is_said(
-    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_pairs(profile, 24)
-
-    def spoilt(_: PlainLearner, losses: torch.Tensor) -> None:
-        torch.autograd.backward(losses.sum() * float("nan"))
-
-    monkeypatch.setattr(PlainLearner, "add", spoilt)
-    _, events = run(profile, plan_for(base, epochs=1))
-    said = [event for event in events if isinstance(event, LogLine) and event.level == "warning"]
-    assert len(said) == len(progress(events))
-    assert "Step 1 was left out" in said[0].text
 
 
 def test_a_stop_before_the_first_step_has_nothing_to_keep(profile: Profile, base: str) -> None:

@@ -247,8 +247,10 @@ class MainWindow(QMainWindow):
         if runs:
             self.notice.inform(
                 f"{count(len(runs), 'run')} did not end when XENO was last closed.",
-                "It is marked as interrupted; your pairs and versions are as they were.",
+                "Your pairs and versions are as they were. 'xeno runs resume' goes on with it.",
                 kind="warning",
+                action="&Show it",
+                do=lambda: self.tabs.setCurrentWidget(self.training),
             )
 
     # Actions ------------------------------------------------------------------------------

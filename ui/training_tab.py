@@ -28,8 +28,9 @@ from ui.widgets.runs_panel import RunsPanel
 from ui.words import count
 from xeno.errors import XenoError
 from xeno.events import Evaluated, RunFinished, RunStarted
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
-from xeno.store.runs import Run
+from xeno.store.runs import Run, Runs
 from xeno.training.choice import Choice
 from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
@@ -136,6 +137,7 @@ class TrainingTab(QWidget):
         self.setup.privacy_wanted.connect(self.privacy_wanted)
         self.setup.chosen.connect(self._tell_choices)
         self.runs.again.connect(self.begin_again)
+        self.runs.resume.connect(self.resume)
         self._session.plan_changed.connect(self._show_plan)
         self._session.pairs_changed.connect(self.setup.count_pairs)
         self._feed.updated.connect(lambda _: self._forecast_known(""))
@@ -222,6 +224,11 @@ class TrainingTab(QWidget):
             return
         self._session.runs.start(self._session.plan())
 
+    def resume(self, run: Run) -> None:
+        """Go on with an interrupted run from its newest checkpoint."""
+        if not self.training:
+            self._session.runs.resume(run.id)
+
     def _opened(self, thread: TrainingThread) -> None:
         """Show a run that begins: by the button, or because its turn in the queue has come."""
         self.thread_of_run = thread
@@ -231,6 +238,8 @@ class TrainingTab(QWidget):
         thread.evaluated.connect(self._evaluated)
         thread.sampled.connect(self.view.sampled)
         thread.logged.connect(self.view.logged)
+        thread.paused.connect(self.view.paused)
+        thread.continued.connect(self.view.continued)
         thread.failed.connect(self._failed)
         thread.ended.connect(self._ended)
         self.notice.hide()
@@ -242,13 +251,22 @@ class TrainingTab(QWidget):
 
     def begin_again(self, run: Run) -> None:
         """Take over the settings of `run`, then start as soon as the forecast allows it."""
-        values = run.plan.model_dump(exclude={"base"})
-        self._session.set_plan(values)
-        if run.plan.base != str(self._session.base()):
-            starter = run.plan.base == str(starter_folder())
-            self.setup.base.take(None if starter else Path(run.plan.base))
-        self._begin_when_ready = True
-        self._feed.refresh()
+        session, folder = self._session, Path(run.plan.base)
+
+        def usable(_: BaseModel) -> None:
+            if folder != session.base():
+                session.use_base(None if folder == starter_folder() else folder)
+                self.setup.base.reload()
+            session.set_plan(run.plan.model_dump(exclude={"base"}))
+            self._begin_when_ready = True
+            self._feed.refresh()
+
+        session.do(
+            lambda: inspect_base(folder, session.profile.home),
+            usable,
+            owner=self,
+            failed=self.notice.explain,
+        )
 
     def _created(self, run_id: str) -> None:
         self.runs.reload()
@@ -256,6 +274,9 @@ class TrainingTab(QWidget):
 
     def _begun(self, event: RunStarted) -> None:
         self.view.started(event)
+        if event.resumed_at:
+            runs = Runs(self._session.profile.db)
+            self._session.do(lambda: runs.events(event.run_id), self.view.recall, owner=self)
         self.state.setText(
             "Training with privacy." if event.private else "Training without privacy."
         )

@@ -16,6 +16,8 @@ from xeno.events import (
     RunFinished,
     RunStarted,
     SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
 )
 from xeno.jobs.foreground import JobRun
 from xeno.jobs.job import Job
@@ -40,6 +42,8 @@ class TrainingThread(QThread):
     progressed = pyqtSignal(Progress)
     evaluated = pyqtSignal(Evaluated)
     sampled = pyqtSignal(SampleReplies)
+    paused = pyqtSignal(TrainingPaused)
+    continued = pyqtSignal(TrainingContinued)
     logged = pyqtSignal(LogLine)
     failed = pyqtSignal(XenoError)
     ended = pyqtSignal(RunFinished)
@@ -105,6 +109,10 @@ class TrainingThread(QThread):
                 self.evaluated.emit(event)
             case SampleReplies():
                 self.sampled.emit(event)
+            case TrainingPaused():
+                self.paused.emit(event)
+            case TrainingContinued():
+                self.continued.emit(event)
             case LogLine():
                 self.logged.emit(event)
             case Failure():

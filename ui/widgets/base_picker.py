@@ -46,6 +46,10 @@ class BasePicker(QWidget):
         layout.addWidget(self.notice)
         self.choice.activated.connect(self._activated)
         self.choose_button.clicked.connect(self._choose)
+        self.reload()
+
+    def reload(self) -> None:
+        """Show the base in use again: it was chosen elsewhere."""
         self._show_choice()
         self.inspect_current()
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PyQt6.QtCore import QModelIndex, QObject, QTimer
+from PyQt6.QtCore import QModelIndex, QObject, Qt, QTimer
 from PyQt6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
 from PyQt6.QtWidgets import QComboBox, QMessageBox, QSpinBox, QVBoxLayout, QWidget
 
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import allow, button, label
+from ui.widgets.basics import allow, button, label, row
 from ui.widgets.flow import Flow
 from ui.widgets.table import Table
-from ui.words import duration, moment
+from ui.words import NONE, duration, moment
 from xeno.errors import XenoError
 from xeno.jobs.foreground import HINDRANCES
 from xeno.jobs.job import PRIORITIES, REASONS, Job
@@ -44,7 +44,7 @@ def queue_rows(situation: Situation) -> list[QueueRow]:
     waiting = ordered(situation)
     running = [job for job in situation.jobs if job.state == "running"]
 
-    def row(job: Job) -> QueueRow:
+    def row_of(job: Job) -> QueueRow:
         peers = [
             each.position
             for each in waiting
@@ -58,7 +58,7 @@ def queue_rows(situation: Situation) -> list[QueueRow]:
             job.state == "waiting" and job.position == max(peers),
         )
 
-    return [row(job) for job in (*running, *waiting)]
+    return [row_of(job) for job in (*running, *waiting)]
 
 
 class QueueModel(RowsModel[QueueRow]):
@@ -72,7 +72,7 @@ class QueueModel(RowsModel[QueueRow]):
                 Column("Priority", lambda row: row.job.priority),
                 Column("State", lambda row: row.job.state),
                 Column("Tries", lambda row: str(row.job.tries), right=True),
-                Column("Ran", lambda row: duration(row.ran)),
+                Column("Ran", lambda row: duration(row.ran) if row.job.tries else NONE),
                 Column("Note", lambda row: row.note),
             ],
             parent,
@@ -102,7 +102,7 @@ class QueuePanel(QWidget):
         self.model = QueueModel(self)
         self.table = Table("Queue of training runs", "Nothing waits.", sortable=False)
         self.table.show_model(self.model, stretch=6)
-        self.table.widths(12, 9, 9, 9, 6, 9)
+        self.table.widths(9, 9, 8, 8, 5, 7)
         self.table.setMinimumHeight(140)
         self.add = button("Add the next run to the &queue", name="Add the next run to the queue")
         self.up = button("Move u&p", tip="Earlier among the jobs of its priority (Alt+Up)")
@@ -116,16 +116,14 @@ class QueuePanel(QWidget):
         self.concurrency.setRange(1, 64)
         self.concurrency.setToolTip("A profile never has more than one.")
         self.concurrency.setKeyboardTracking(False)
-        priority, concurrency = label("P&riority", wrap=False), label("Runs at &once", wrap=False)
-        for words, editor in ((priority, self.priority), (concurrency, self.concurrency)):
-            words.setTextFormat(words.textFormat().AutoText)
-            words.setBuddy(editor)
-        line = Flow()
-        for part in (
-            self.add, self.up, self.down, priority, self.priority, self.cancel,
-            concurrency, self.concurrency,
-        ):  # fmt: skip
-            line.addWidget(part)
+        line = Flow(
+            self.add,
+            self.up,
+            self.down,
+            _labelled("P&riority", self.priority),
+            self.cancel,
+            _labelled("Runs at &once", self.concurrency),
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
@@ -147,8 +145,8 @@ class QueuePanel(QWidget):
 
     def choose(self, job_id: str) -> None:
         """Select the row of a job."""
-        for place, row in enumerate(self.model.records):
-            if row.job.id == job_id:
+        for place, shown in enumerate(self.model.records):
+            if shown.job.id == job_id:
                 self.table.choose_row(place)
 
     # Parts --------------------------------------------------------------------------------
@@ -274,6 +272,18 @@ class QueuePanel(QWidget):
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
         self._timer.stop()
         super().hideEvent(event)
+
+
+def _labelled(text: str, editor: QWidget) -> QWidget:
+    """An editor with its label at its left; they stay together where the line is broken."""
+    words = label(text, wrap=False)
+    words.setTextFormat(Qt.TextFormat.AutoText)
+    words.setBuddy(editor)
+    together = QWidget()
+    line = row(words, editor)
+    line.setContentsMargins(0, 0, 0, 0)
+    together.setLayout(line)
+    return together
 
 
 def _note(job: Job, situation: Situation) -> str:

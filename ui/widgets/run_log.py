@@ -34,7 +34,7 @@ class Entry:
 
 
 class RunLog(QWidget):
-    """Lines are added at the end; the filter shows those that hold its words."""
+    """Lines are added at the end; the filter shows those that hold its text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ class RunLog(QWidget):
         return [each.line() for each in self._entries if self._wanted(each)]
 
     def _wanted(self, entry: Entry) -> bool:
-        words = self.filter.text().casefold().split()
-        text = entry.text.casefold()
-        return entry.level in _LEVELS[self.level.currentText()] and all(w in text for w in words)
+        wanted = self.filter.text().strip().casefold()
+        levels = _LEVELS[self.level.currentText()]
+        return entry.level in levels and wanted in entry.text.casefold()
 
     def _show_all(self) -> None:
         self.text.setPlainText("\n".join(self.lines()))

@@ -12,7 +12,17 @@ from ui.widgets.readout import Readout
 from ui.widgets.run_log import RunLog
 from ui.widgets.sample_panel import SamplePanel
 from ui.words import count, duration, share, size
-from xeno.events import Evaluated, LogLine, Progress, RunFinished, RunStarted, SampleReplies
+from xeno.events import (
+    Evaluated,
+    Event,
+    LogLine,
+    Progress,
+    RunFinished,
+    RunStarted,
+    SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
+)
 
 ENDINGS = {
     "completed": "The run is complete.",
@@ -37,6 +47,8 @@ class RunView(Card):
         self._pace_timer = QTimer(self, singleShot=True, interval=_PACE)
         self._pace_timer.timeout.connect(self._show_pace)
         self._computes = ""
+        self._resumed_at = 0
+        self._held: list[Event] | None = None  # until what came before is read
         self.charts = ChartsPanel(session)
         self.samples = SamplePanel()
         self.log = RunLog()
@@ -76,6 +88,8 @@ class RunView(Card):
         self.progress.setRange(0, event.steps)
         self.progress.setValue(0)
         self.charts.begin(event.steps)
+        self._resumed_at = event.resumed_at
+        self._held = [] if event.resumed_at else None
         words = f"{count(event.pairs_training, 'pair')} to learn from"
         if event.pairs_heldout:
             words += f", {event.pairs_heldout:,} held out to measure"
@@ -86,10 +100,29 @@ class RunView(Card):
         self.pace.setText("Measuring the base model, to compare with…")
         self.machine.setText(self._computes)
 
+    def recall(self, events: list[Event]) -> None:
+        """Show what a resumed run had measured and written before; then what came meanwhile."""
+        self.samples.begin()
+        for event in events:
+            if getattr(event, "step", self._resumed_at + 1) <= self._resumed_at:
+                if isinstance(event, SampleReplies):
+                    self.samples.add(event)
+                else:
+                    self.charts.add(event)
+        held, self._held = self._held or [], None
+        for event in held:
+            self.charts.add(event)
+
+    def _draw(self, event: Event) -> None:
+        if self._held is None:
+            self.charts.add(event)
+        else:
+            self._held.append(event)
+
     def progressed(self, event: Progress) -> None:
         """A step was taken."""
         self.progress.setValue(event.step)
-        self.charts.add(event)
+        self._draw(event)
         self._latest = event
         if not self._pace_timer.isActive():
             self._show_pace()
@@ -107,7 +140,7 @@ class RunView(Card):
 
     def evaluated(self, event: Evaluated) -> None:
         """The held-out pairs were scored."""
-        self.charts.add(event)
+        self._draw(event)
         if event.preference_accuracy is not None:
             words = f"Held-out preference accuracy {share(event.preference_accuracy)}"
             if event.loss is not None:
@@ -119,6 +152,17 @@ class RunView(Card):
     def sampled(self, event: SampleReplies) -> None:
         """Sample replies were written."""
         self.samples.add(event)
+
+    def paused(self, event: TrainingPaused) -> None:
+        """The run waits for the machine."""
+        self._latest = None
+        self.pace.setText(f"Paused after step {event.step:,}. {event.reason}")
+        self.log.write(f"Paused. {event.reason}", "warning")
+
+    def continued(self, event: TrainingContinued) -> None:
+        """The run goes on after a pause."""
+        self.pace.setText("Training goes on.")
+        self.log.write(f"Training goes on after a pause of {duration(event.seconds)}.")
 
     def logged(self, event: LogLine) -> None:
         """A line for the log."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PyQt6.QtCore import pyqtSignal
-from PyQt6.QtWidgets import QAbstractItemView, QFileDialog, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QAbstractItemView, QFileDialog, QMessageBox, QVBoxLayout, QWidget
 
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
@@ -13,12 +13,13 @@ from ui.widgets.basics import allow, button
 from ui.widgets.flow import Flow
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.table import Table
-from ui.words import NONE, duration, moment, share
+from ui.words import NONE, count, duration, moment, share
 from xeno.store.files import write_atomic
 from xeno.store.runs import Run, Runs
 from xeno.training.record import record
 
 _ONE = "Choose one run in the table first."
+_NOTHING_KEPT = "Only a run that was interrupted, and has a checkpoint, can go on."
 _TWO = "Choose two runs in the table first (Ctrl and a click, or Shift and an arrow key)."
 
 
@@ -26,12 +27,14 @@ class RunsPanel(QWidget):
     """When each run was, how it ended, and why if it did not; compare, repeat, export."""
 
     again = pyqtSignal(Run)  # the user wants the same settings once more
+    resume = pyqtSignal(Run)  # the user wants to go on with it from its last checkpoint
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
         self._runs = Runs(session.profile.db)
         self._busy = ""
+        self._resumable: dict[str, int] = {}  # the steps that are kept, by run
         self.model: RowsModel[Run] = RowsModel(
             [
                 Column("Created", lambda run: moment(run.created), lambda run: run.created),
@@ -44,7 +47,7 @@ class RunsPanel(QWidget):
                     lambda run: run.metrics.get("heldout_preference_accuracy") or -1.0,
                     "Preference accuracy on held-out pairs at the end",
                 ),
-                Column("Outcome", _outcome),
+                Column("Outcome", self._outcome),
             ],
             self,
         )
@@ -58,12 +61,16 @@ class RunsPanel(QWidget):
         self.repeat = button(
             "Start again &with these settings", name="Start again with the settings of this run"
         )
+        self.go_on = button("Res&ume", name="Go on with the run from its last checkpoint")
+        self.give_up = button("Gi&ve up…", "danger", name="Give the run up")
         self.export = button("&Export record…", name="Export the record of the run")
         self.export.setToolTip("Plan, hashes, environment and measurements as JSON, without text")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
-        self.buttons = Flow(self.show_button, self.compare, self.repeat, self.export)
+        self.buttons = Flow(
+            self.show_button, self.compare, self.go_on, self.repeat, self.export, self.give_up
+        )
         layout.addLayout(self.buttons)
         selection = self.table.selectionModel()
         assert selection is not None
@@ -73,12 +80,19 @@ class RunsPanel(QWidget):
         self.show_button.clicked.connect(self._show)
         self.compare.clicked.connect(self.open_comparison)
         self.repeat.clicked.connect(lambda: self.again.emit(self.chosen()[0]))
+        self.go_on.clicked.connect(lambda: self.resume.emit(self.chosen()[0]))
+        self.give_up.clicked.connect(self._ask_give_up)
         self.export.clicked.connect(self._export)
         self._gate()
 
     def reload(self) -> None:
         """Read the runs again."""
-        self._session.do(lambda: self._runs.all(), self._took_over, owner=self, key="runs")
+
+        def read() -> tuple[list[Run], dict[str, int]]:
+            resumable = {each.run.id: each.step for each in self._runs.resumable()}
+            return self._runs.all(), resumable
+
+        self._session.do(read, self._took_over, owner=self, key="runs")
 
     def chosen(self) -> list[Run]:
         """The selected runs, the earlier one first."""
@@ -107,10 +121,35 @@ class RunsPanel(QWidget):
         done = f"The record of the run {run.id[:8]} is exported."
         self._session.do(work, lambda _: self._session.told.emit(done, str(path)), owner=self)
 
-    def _took_over(self, runs: list[Run]) -> None:
+    def discard(self) -> None:
+        """Give the chosen run up: its checkpoints cannot be opened any more."""
+        run = self.chosen()[0]
+        self._session.do(lambda: self._runs.discard(run.id), lambda _: self.reload(), owner=self)
+
+    def _ask_give_up(self) -> None:
+        answer = QMessageBox.question(
+            self,
+            "Give the run up",
+            "Give this run up? What it had learned can then not be used any more. Your pairs and "
+            "versions stay as they are.",
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            self.discard()
+
+    def _took_over(self, found: tuple[list[Run], dict[str, int]]) -> None:
+        runs, self._resumable = found
         chosen = {run.id for run in self.chosen()}
         self.model.show(runs)
         self.table.choose_rows([n for n, run in enumerate(runs) if run.id in chosen])
+
+    def _outcome(self, run: Run) -> str:
+        if run.id in self._resumable:
+            return (
+                f"{count(self._resumable[run.id], 'step is', 'steps are')} kept; it can be resumed"
+            )
+        if run.failure is not None:
+            return f"{run.failure.what} {run.failure.why}".strip()
+        return f"version {run.version[:12]}" if run.version else NONE
 
     def _show(self) -> None:
         if len(self.chosen()) == 1:
@@ -130,6 +169,9 @@ class RunsPanel(QWidget):
         allow(self.show_button, one)
         allow(self.export, one)
         allow(self.repeat, one or self._busy)
+        gone = "" if one or self.chosen()[0].id in self._resumable else _NOTHING_KEPT
+        allow(self.go_on, one or gone or self._busy)
+        allow(self.give_up, one or gone or self._busy)
         allow(self.compare, "" if chosen == 2 else _TWO)
 
 
@@ -141,9 +183,3 @@ def _took(run: Run) -> str:
 
 def _privacy(run: Run) -> str:
     return f"ε ≤ {run.plan.epsilon:g}" if run.plan.private else "not private"
-
-
-def _outcome(run: Run) -> str:
-    if run.failure is not None:
-        return f"{run.failure.what} {run.failure.why}".strip()
-    return f"version {run.version[:12]}" if run.version else NONE

@@ -73,7 +73,7 @@ def xeno(task: Task, private: bool) -> Timing:
     from xeno.privacy.noise import CipherStream
     from xeno.training.adapters import attach, trainable
     from xeno.training.learner import Learner, PlainLearner, PrivateLearner
-    from xeno.training.loop import peak_memory
+    from xeno.training.measures import peak_memory
     from xeno.training.microbatches import Limits, micro_batches
     from xeno.training.objectives import Dpo
     from xeno.training.policy import Policy
@@ -157,7 +157,7 @@ def trl(task: Task, tuned: bool) -> Timing:
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
-    from xeno.training.loop import peak_memory
+    from xeno.training.measures import peak_memory
 
     class InOrder(DPOTrainer):
         def _get_train_sampler(self, *_: Any) -> Any:

@@ -66,6 +66,7 @@ def add(commands: Commands) -> None:
 
 def show_all(arguments: Namespace, output: Output) -> int:
     with Queue(home_of(arguments)) as queue:
+        queue.refresh()
         situation = queue.situation()
         running = [job for job in situation.jobs if job.state == "running"]
         jobs = [*running, *ordered(situation)]

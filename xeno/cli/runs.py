@@ -9,7 +9,7 @@ from typing import Any
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, duration, shown, size, when
 from xeno.cli.session import unlocked
-from xeno.cli.train import ON_STOP, carry_out, say_samples
+from xeno.cli.train import ON_STOP, carry_out, go_on, say_samples
 from xeno.errors import InvalidValueError
 from xeno.events import LogLine, SampleReplies
 from xeno.store import files
@@ -31,6 +31,11 @@ def add(commands: Commands) -> None:
     parser = group.add("again", "train once more with the settings of a run", again)
     parser.add_argument("id", metavar="RUN")
     parser.add_argument("--on-stop", **ON_STOP)
+    parser = group.add("resume", "go on with a run that was interrupted", resume)
+    parser.add_argument("id", nargs="?", metavar="RUN", help="the newest one if not given")
+    parser.add_argument("--on-stop", **ON_STOP)
+    parser = group.add("discard", "give up a run that could be resumed", discard)
+    parser.add_argument("id", metavar="RUN")
     parser = group.add("export", "write the record of a run as JSON, without any text", export)
     parser.add_argument("id", metavar="RUN")
     parser.add_argument("--out", metavar="FILE", help="file to write; otherwise it is printed")
@@ -120,6 +125,34 @@ def again(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
         plan = find(profile, arguments.id).plan
         return carry_out(profile, plan, arguments.on_stop, output)
+
+
+def resume(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        runs = Runs(profile.db)
+        runs.mark_interrupted()
+        known = [each.run.id for each in runs.resumable()]
+        wanted = [each for each in known if each.startswith(arguments.id or "")]
+        if not wanted or (arguments.id and len(wanted) > 1):
+            raise InvalidValueError(
+                f"There is no single run {arguments.id!r} to resume."
+                if arguments.id
+                else "There is no run to resume.",
+                f"Those that can be resumed are: {', '.join(each[:8] for each in known)}."
+                if known
+                else "None was interrupted.",
+                "See 'xeno runs' for all runs, or start one with 'xeno train'.",
+            )
+        return go_on(profile, wanted[0], arguments.on_stop, output)
+
+
+def discard(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        run = find(profile, arguments.id)
+        Runs(profile.db).discard(run.id)
+    output.say(f"The run {run.id[:8]} was given up; its checkpoints cannot be opened any more.")
+    output.result({"run": run.id, "status": "discarded"})
+    return 0
 
 
 def export(arguments: Namespace, output: Output) -> int | None:

@@ -26,6 +26,8 @@ from xeno.events import (
     RunFinished,
     RunStarted,
     SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
 )
 from xeno.jobs.foreground import JobRun
 from xeno.jobs.store import Queue
@@ -80,6 +82,18 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     watcher = Watcher(output, known=announce(profile, plan, output).notes)
     with Queue(profile.home) as queue:
         training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
+        return follow(profile, training, watcher, on_stop, output)
+
+
+def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) -> int:
+    """Resume the run `run_id`, say how it goes and what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot be resumed, or failed.
+    """
+    watcher = Watcher(output)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, resume=run_id, on_event=watcher.event)
         return follow(profile, training, watcher, on_stop, output)
 
 
@@ -184,6 +198,10 @@ class Watcher:
                         f"{event.preference_accuracy:.3f}, loss {shown(event.loss)}, "
                         f"perplexity {shown(event.perplexity)}"
                     )
+            case TrainingPaused():
+                self._output.progress(f"Paused after step {event.step}: {event.reason}")
+            case TrainingContinued():
+                self._output.progress(f"Going on after {duration(event.seconds)}.")
             case SampleReplies():
                 say_samples(event, self._output)
             case LogLine():

@@ -80,7 +80,7 @@ class QueueFile:
         if self._closed:
             raise XenoError("The queue is closed.", "It was closed before this call.")
         if self._opened is None:
-            files.private_folder(self.path.parent)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with files.locked(self.path.with_suffix(".lock")):
                 # Made by us, so that it and its log are readable by their owner only.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))

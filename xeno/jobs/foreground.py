@@ -33,7 +33,7 @@ HINDRANCES: dict[Hindrance, str] = {
     "": "It starts soon.",
     "later": "It waits before it is tried again.",
     "profile": "Another run of its profile is going on.",
-    "locked": "Its profile is not open in a program that runs jobs.",
+    "locked": "Its profile is not open in the window or in 'xeno queue run'.",
     "limit": "As many runs as the machine allows are going on.",
     "behind": "Other jobs go first.",
 }

@@ -20,8 +20,6 @@ from xeno.jobs.policy import Worker, retry_wait, startable
 from xeno.jobs.process import Identity
 from xeno.jobs.store import Queue
 
-LAPSE_SECONDS = 30.0  # time to cancel a job that took its program, or the machine, down
-
 
 class Leases:
     """The claims of one worker. Usable from any thread."""
@@ -45,7 +43,7 @@ class Leases:
             return None  # an idle worker writes nothing
         with self._file.change():
             self._queue.meet(self.worker, profiles, job)
-            self._take_back_lapsed()
+            self._queue.lapse()
             situation = self._queue.situation()
             wish = Worker(self.worker.id, frozenset(profiles), job)
             present = {other.id for other in situation.workers}
@@ -114,7 +112,7 @@ class Leases:
                 self._queue.end(taken.id, "failed", reason)
             else:
                 delay = retry_wait(taken.limits, failures) if failed else wait
-                self._wait_again(taken.id, reason, delay)
+                self._queue.wait_again(taken.id, reason, delay)
                 self._file.write(
                     "UPDATE jobs SET failures = ?, run_id = coalesce(?, run_id) WHERE id = ?",
                     (failures, run_id, taken.id),
@@ -127,25 +125,6 @@ class Leases:
             self._file.write("DELETE FROM workers WHERE id = ?", (self.worker.id,))
 
     # Inside a change ----------------------------------------------------------------------
-
-    def _take_back_lapsed(self) -> None:
-        """Jobs whose worker is not heard of wait again. Not as failed: it was not their fault."""
-        now = self._queue.clock()
-        for row in self._file.read("SELECT * FROM jobs WHERE state = 'running'"):
-            if row["lease"] > now and not self._queue.has_ended(row["pid"], row["birth"]):
-                continue
-            if row["cancel"] is None:
-                self._wait_again(row["id"], "lapsed", LAPSE_SECONDS)
-            else:  # it was to end anyway
-                self._queue.end(row["id"], "discarded", "asked")
-
-    def _wait_again(self, job_id: str, reason: Reason, delay: float) -> None:
-        now = self._queue.clock()
-        self._file.write(
-            "UPDATE jobs SET state = 'waiting', worker = NULL, pid = NULL, birth = NULL, lease = 0,"
-            " started = NULL, since = ?, not_before = ?, reason = ? WHERE id = ?",
-            (now, now + delay, reason, job_id),
-        )
 
     def _charge(self, job_id: str) -> None:
         """Count the time since the worker was heard last against the job and its profile; what

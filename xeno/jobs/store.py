@@ -28,6 +28,7 @@ from xeno.jobs.process import Identity, gone
 from xeno.paths import Home
 
 PRESENCE_SECONDS = 30.0  # a worker that has not asked for work so long is not there
+LAPSE_SECONDS = 30.0  # time to cancel a job that took its program, or the machine, down
 KEPT = 100  # ended jobs that are still listed
 
 
@@ -119,6 +120,12 @@ class Queue:
             for row in self.file.read("SELECT * FROM usage")
         }
 
+    def refresh(self) -> None:
+        """Find the jobs whose worker is gone, as every worker does that asks for one."""
+        if self.file.read("SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"):
+            with self.file.change():
+                self.lapse()
+
     # Settings of the machine --------------------------------------------------------------
 
     def machine(self) -> MachineSettings:
@@ -189,6 +196,18 @@ class Queue:
                 (KEPT,),
             )
         return self.get(job_id)
+
+    def take_up(self, job_id: str, reserved: Identity | None) -> Job:
+        """Make a waiting job the most urgent there is, at once and for `reserved` alone."""
+        with self.file.change(durable=True):
+            job = self._open(job_id, ("waiting",))
+            self.file.write(
+                "UPDATE jobs SET priority = 'high', not_before = 0, reserved = ? WHERE id = ?",
+                (reserved.id if reserved else None, job.id),
+            )
+            if reserved is not None:
+                self.meet(reserved, (), job.id)
+        return self.get(job.id)
 
     def cancel(self, job_id: str, *, keep: bool = False) -> Job:
         """Take a waiting job out; ask for the end of a running one.
@@ -266,6 +285,26 @@ class Queue:
             ),
         )  # fmt: skip
         self.file.write("DELETE FROM workers WHERE until <= ?", (now,))
+
+    def lapse(self) -> None:
+        """Jobs whose worker is not heard of wait again. Not as failed: it was not their fault."""
+        now = self.clock()
+        for row in self.file.read("SELECT * FROM jobs WHERE state = 'running'"):
+            if row["lease"] > now and not self.has_ended(row["pid"], row["birth"]):
+                continue
+            if row["cancel"] is None:
+                self.wait_again(row["id"], "lapsed", LAPSE_SECONDS)
+            else:  # it was to end anyway
+                self.end(row["id"], "discarded", "asked")
+
+    def wait_again(self, job_id: str, reason: Reason, delay: float) -> None:
+        """The job waits for another try, which begins in `delay` seconds at the earliest."""
+        now = self.clock()
+        self.file.write(
+            "UPDATE jobs SET state = 'waiting', worker = NULL, pid = NULL, birth = NULL, lease = 0,"
+            " started = NULL, since = ?, not_before = ?, reason = ? WHERE id = ?",
+            (now, now + delay, reason, job_id),
+        )
 
     def end(self, job_id: str, state: State, reason: Reason) -> None:
         """The job has ended."""

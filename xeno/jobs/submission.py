@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from xeno.errors import InvalidValueError
 from xeno.jobs.job import Job, Limits, Priority
 from xeno.jobs.process import Identity
 from xeno.jobs.store import Queue
@@ -35,21 +34,20 @@ def submit(
 def resubmit(
     queue: Queue, profile: Profile, run_id: str, *, reserved: Identity | None = None
 ) -> Job:
-    """Queue a run of before that was interrupted, to go on with it at high priority.
+    """Queue a run of before that was interrupted, to go on with it at high priority. One that
+    waits in the queue already is taken up.
 
     Raises:
-        InvalidValueError: if it is in the queue already, or cannot be resumed.
+        InvalidValueError: if it runs, or cannot be resumed.
     """
+    queue.refresh()
     job = queue.of_run(run_id)
     if job is not None and job.ended is None:
-        raise InvalidValueError(
-            f"The run {run_id[:8]} is in the queue already.",
-            f"It is the job {job.id[:8]}, {job.state}.",
-            "See 'xeno queue'.",
-        )
+        return queue.take_up(job.id, reserved)
     runs = Runs(profile.db)
     runs.require_resumable(run_id)
-    return queue.add(profile.name, run_id, "high", limits(runs.get(run_id).plan), reserved=reserved)
+    plan = runs.get(run_id).plan
+    return queue.add(profile.name, run_id, "high", limits(plan), reserved=reserved)
 
 
 def limits(plan: TrainingPlan) -> Limits:

@@ -8,6 +8,7 @@ It has what `xeno.models.chat` asks of a tokenizer, so that the same code encode
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +41,8 @@ class LightTokenizer:
             self._tokenizer = Tokenizer.from_file(str(path))
             config = _json(folder / "tokenizer_config.json")
             named = _json(folder / "special_tokens_map.json") | config
-            self._template = _compiled(_template(folder, config))
+            self.chat_template = _template(folder, config)
+            self._template = _compiled(self.chat_template)
         except (OSError, ValueError, TypeError, TemplateError) as error:
             raise _unreadable(folder, error) from error
         except Exception as error:  # the Rust reader raises bare Exception on a malformed file
@@ -51,13 +53,24 @@ class LightTokenizer:
         self._tokenizer.no_padding()
         self._names = {name: text for name in _NAMED if (text := _content(named.get(name)))}
         self.added_tokens_decoder = self._tokenizer.get_added_tokens_decoder()
-        self.all_special_ids = list(self.added_tokens_decoder)
         self.bos_token_id = self._id("bos_token")
         self.eos_token_id = self._id("eos_token")
+        self.unk_token_id = self._id("unk_token")
+        named_ids = (self._id(name) for name in self._names)
+        self.all_special_ids = [each for each in named_ids if each is not None]
+        self._lock = threading.Lock()
 
-    def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
-        """The token ids of `text`, as {"input_ids": …}."""
-        encoded = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+    def __call__(
+        self, text: str, add_special_tokens: bool = False, split_special_tokens: bool = False
+    ) -> dict[str, list[int]]:
+        """The token ids of `text`, as {"input_ids": …}.
+
+        Args:
+            split_special_tokens: read the special ones in it as ordinary text.
+        """
+        with self._lock:  # the option is the tokenizer's, not the call's
+            self._tokenizer.encode_special_tokens = split_special_tokens
+            encoded = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return {"input_ids": encoded.ids}
 
     def apply_chat_template(

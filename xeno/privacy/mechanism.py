@@ -31,6 +31,21 @@ def per_row_gradients(model: torch.nn.Module) -> GradSampleHooks:
     return GradSampleHooks(model, loss_reduction="sum", strict=False)
 
 
+def forget_passes(model: torch.nn.Module) -> None:
+    """Forget what the hooks kept of passes that did not come to their end: a stop or a lack of
+    memory interrupted them, and the next backward pass would take it for its own."""
+    for module in model.modules():
+        if getattr(module, "activations", None):
+            module.activations = []  # type: ignore[assignment]
+        if hasattr(module, "max_batch_len"):
+            del module.max_batch_len
+    for parameter in model.parameters():
+        if hasattr(parameter, "_forward_counter"):
+            parameter._forward_counter = 0
+        if hasattr(parameter, "_current_grad_sample"):
+            del parameter._current_grad_sample
+
+
 class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     """An optimizer whose every step is one release of the Gaussian mechanism.
 

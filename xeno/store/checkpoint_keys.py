@@ -39,6 +39,11 @@ class CheckpointKeys:
                 (step, time.time(), run_id),
             )
 
+    def has_file(self, run_id: str) -> bool:
+        """Whether a file was written for the run."""
+        query = "SELECT 1 FROM checkpoints WHERE run_id = ? AND saved IS NOT NULL"
+        return self._db.one(query, (run_id,)) is not None
+
     def steps(self) -> dict[str, int]:
         """The steps of the newest file of every run that can go on; 0 where there is none."""
         rows = self._db.read("SELECT run_id, step FROM checkpoints")

@@ -91,7 +91,7 @@ class Runs:
         return self.get(run_id)
 
     def resumable(self) -> list[Resumable]:
-        """The runs that were interrupted, or failed for a reason that can pass, newest first."""
+        """The runs that were interrupted, or failed after their first checkpoint, newest first."""
         steps = self._keys.steps()
         ended = [run for run in self.all(-1) if run.status in _RESUMABLE and run.id in steps]
         return [Resumable(run, steps[run.id]) for run in ended]
@@ -206,8 +206,8 @@ class Runs:
         failure: Failure | None = None,
         version: str | None = None,
     ) -> None:
-        """The run has ended. It can go on only where it was interrupted, or has failed for a
-        reason that can pass; otherwise its checkpoints are closed for good."""
+        """The run has ended. It can go on only where it was interrupted, or has failed and left
+        a checkpoint; otherwise its checkpoints are closed for good."""
         with self._db.transaction():
             self._set(
                 run_id,
@@ -218,8 +218,7 @@ class Runs:
                 failure.model_dump_json() if failure else None,
                 version,
             )
-            passing = failure is not None and failure.can_pass
-            if status != "interrupted" and not (status == "failed" and passing):
+            if status not in _RESUMABLE or (status == "failed" and not self._keys.has_file(run_id)):
                 self._keys.destroy(run_id)
 
     def append_event(self, run_id: str, event: Message) -> None:

@@ -138,6 +138,13 @@ def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
+def adapter_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of A and B of every adapted module, bit for bit, under the model's own names."""
+    return {
+        f"{name}.weight": layer.weight.detach().cpu().clone() for name, layer in lora_layers(model)
+    }
+
+
 def extract(model: PeftModel) -> dict[str, torch.Tensor]:
     """Copies of A and B of every adapted module, float32, under PEFT's saved names."""
     from peft import get_peft_model_state_dict

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from xeno.events import ChatMessage
@@ -75,6 +75,20 @@ def units_for(
     selected = select(training_pairs(profile), plan)
     found += [_chosen(pair) if stage == "sft" else pair for pair in selected.pairs]
     return sorted(found, key=_content), selected.left_out
+
+
+def units_again(
+    profile: Profile, stage: Stage, weights: Mapping[str, float]
+) -> dict[str, Pair | Sample]:
+    """The units that a stage began with, by id, with the `weights` they had then: which ones a
+    plan selects, and how much each counts, may depend on those that came since. Units that were
+    deleted or set aside are missing."""
+    found: list[Pair | Sample] = []
+    if stage != "dpo":
+        found += _samples(profile, ("unpaired",) if stage == "kto" else ("instruction", "chat"))
+    pairs = training_pairs(profile)
+    found += [_chosen(pair) if stage == "sft" else pair for pair in pairs]
+    return {each.id: replace(each, weight=weights[each.id]) for each in found if each.id in weights}
 
 
 def _content(unit: Unit) -> str:

@@ -21,7 +21,7 @@ from xeno.training import checks, timing
 from xeno.training.checks import Check, Verdict
 from xeno.training.disk import bytes_written
 from xeno.training.lengths import Encoded, encoded, said
-from xeno.training.memory import number_format, predicted
+from xeno.training.memory import Memory, device, number_format, predicted
 from xeno.training.noise_forecast import NoiseForecast, noise_forecast
 from xeno.training.optimizers import unusable
 from xeno.training.plan import TrainingPlan
@@ -102,7 +102,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         problem = _too_little_budget(plan, run, budget[0], spent)
     sentence = _sentence(plan, stages, steps, run, budget[0])
     made = [
-        *checks.settings_checks(plan, unusable(plan, _device(plan))),
+        *checks.settings_checks(plan, unusable(plan, device(plan))),
         *checks.unit_checks(plan, stages, left_out),
         *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
     ]
@@ -161,18 +161,18 @@ def _needs(
     disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
     seconds = None
     if all(each.rows for each in found):
+        form = timing.form(device(plan), number_format(base, plan))
         parts = [
             timing.work(stage.plan, recipe, each.mean, len(stage.training), len(stage.held_out))
             for stage, recipe, each in zip(stages, recipes, found, strict=True)
         ]
-        seconds = timing.seconds(base, number_format(base, plan), timing.total(parts))
-    machine = psutil.virtual_memory()
+        seconds = timing.seconds(base, form, timing.total(parts))
     return _Needs(
         memory.total,
         disk,
         seconds,
         (
-            checks.memory_check(memory.total, memory.least, machine.available, machine.total),
+            _memory_check(plan, memory),
             checks.disk_check(disk, shutil.disk_usage(profile.paths.folder).free),
             checks.time_check(seconds),
         ),
@@ -203,9 +203,13 @@ def _too_little_budget(
     )
 
 
-def _device(plan: TrainingPlan) -> str:
-    """Where the optimizer would run; the driver is only asked for one that needs a card."""
-    return "cuda" if plan.optimizer.endswith("8bit") and card_memory() else "cpu"
+def _memory_check(plan: TrainingPlan, needed: Memory) -> Check:
+    card = card_memory() if device(plan) == "cuda" else None
+    if card is not None:
+        least = round(needed.least - needed.libraries)
+        return checks.memory_check(needed.on_card, least, card, card)
+    machine = psutil.virtual_memory()
+    return checks.memory_check(needed.total, needed.least, machine.available, machine.total)
 
 
 def _sentence(

@@ -200,8 +200,8 @@ def _adapted_forward(layer: Any, flow: Flow) -> Callable[..., torch.Tensor]:
 class _Adapted(torch.autograd.Function):
     """y = W x + b + s B A x with W and b frozen, in the number format of x.
 
-    The product with A is small beside that with W, so what is kept for the gradient is x, which
-    layers that share their input share, and A x.
+    The product with A is small beside that with W, so what is kept for the gradient is A x and,
+    where A is trained, x, which layers that share their input share.
     """
 
     @staticmethod
@@ -218,7 +218,7 @@ class _Adapted(torch.autograd.Function):
         y = F.linear(x, weight, bias)
         low = F.linear(x, a.to(x.dtype))
         y.view(-1, y.shape[-1]).addmm_(low.view(-1, low.shape[-1]), b.to(x.dtype).T, alpha=scale)
-        ctx.save_for_backward(x, low, a, b, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, low, a, b, weight)
         ctx.scale, ctx.per_unit, ctx.bounds = scale, flow.per_unit, flow.bounds
         return y
 
@@ -229,11 +229,11 @@ class _Adapted(torch.autograd.Function):
         to_x, to_a, to_b = ctx.needs_input_grad[:3]
         d_x = d_a = None
         if to_x or to_a:
-            d_low = (d_y @ b.to(x.dtype)).mul_(ctx.scale)
+            d_low = (d_y @ b.to(d_y.dtype)).mul_(ctx.scale)
             d_a = _gradient(d_low, x, ctx, a) if to_a else None
             if to_x:
                 d_x = d_y @ weight
-                d_x.view(-1, d_x.shape[-1]).addmm_(d_low.view(-1, len(a)), a.to(x.dtype))
+                d_x.view(-1, d_x.shape[-1]).addmm_(d_low.view(-1, len(a)), a.to(d_y.dtype))
         d_b = _gradient(d_y, low, ctx, b).mul_(ctx.scale) if to_b else None
         if ctx.per_unit:
             _leave(a, d_a)

@@ -9,17 +9,32 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
-from xeno.privacy.mechanism import PrivateOptimizer, per_row_gradients
+from xeno.errors import XenoError
+from xeno.privacy.mechanism import PrivateOptimizer, forget_passes, per_row_gradients
+from xeno.privacy.noise import CipherStream, StreamState
 from xeno.training.adapters import trainable
 from xeno.training.optimizers import set_rate
 
-if TYPE_CHECKING:
-    from xeno.privacy.noise import CipherStream
+
+@dataclass(frozen=True)
+class LearnerState:
+    """What a learner knows besides the adapter.
+
+    Attributes:
+        tensors: the optimizer's, under "<number of the parameter>.<name>".
+        values: its other numbers, under the same names; anything JSON can hold.
+        noise: the state of a private learner's stream.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    values: Mapping[str, Any]
+    noise: StreamState | None = None
 
 
 class Learner(Protocol):
@@ -38,6 +53,16 @@ class Learner(Protocol):
 
     def discard(self) -> None:
         """Forget what was added since the last step."""
+
+    def state(self) -> LearnerState:
+        """What the next step depends on, besides the adapter."""
+
+    def restore(self, state: LearnerState) -> None:
+        """Go on as the learner that had `state`, but for the noise: the stream is what this one
+        was made with, since a state does not say whether its stream may be continued."""
+
+    def renew_noise(self) -> None:
+        """Draw further noise from a fresh stream, where there is any."""
 
     def close(self) -> None:
         """Let go of the model, so that another learner can take it."""
@@ -65,8 +90,9 @@ class PlainLearner:
 
     def step(self, pairs: int, learning_rate: float) -> float:
         for parameter in self._parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(pairs)
+            if parameter.grad is None:
+                raise no_gradient()
+            parameter.grad.div_(pairs)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._norm_limit))
         if math.isfinite(norm):
             set_rate(self._optimizer, learning_rate)
@@ -76,6 +102,15 @@ class PlainLearner:
 
     def discard(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> LearnerState:
+        return LearnerState(*_optimizer_state(self._optimizer))
+
+    def restore(self, state: LearnerState) -> None:
+        _restore_optimizer(self._optimizer, state)
+
+    def renew_noise(self) -> None:
+        pass
 
     def close(self) -> None:
         self.discard()
@@ -102,6 +137,8 @@ class PrivateLearner:
     ) -> None:
         # Attached to adapters that are in training mode, before the optimizer sees them.
         self._hooks = per_row_gradients(model)
+        self._model = model
+        self._stream = stream
         self.optimizer = PrivateOptimizer(
             make_optimizer(),
             noise_multiplier=noise_multiplier,
@@ -132,7 +169,58 @@ class PrivateLearner:
     def discard(self) -> None:
         self._norms.clear()
         self.optimizer.discard()
+        forget_passes(self._model)
+
+    def state(self) -> LearnerState:
+        found = _optimizer_state(self.optimizer.original_optimizer)
+        return LearnerState(*found, noise=self._stream.state)
+
+    def restore(self, state: LearnerState) -> None:
+        _restore_optimizer(self.optimizer.original_optimizer, state)
+
+    def renew_noise(self) -> None:
+        self._stream.renew()
 
     def close(self) -> None:
         self.discard()
         self._hooks.cleanup()
+
+
+def no_gradient() -> XenoError:
+    """A part of the adapter is not connected to the loss, or a kernel has no backward pass."""
+    return XenoError(
+        "This base model cannot be trained.",
+        "A part of the adapter gets no gradient.",
+        "Choose another base model, or other modules for the adapter.",
+    )
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors: dict[str, torch.Tensor] = {}
+    values: dict[str, Any] = {}
+    for number, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{number}.{name}"] = value.detach().cpu().clone()
+            else:
+                values[f"{number}.{name}"] = value
+    return tensors, values
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: LearnerState) -> None:
+    parameters = _parameters(optimizer)
+    for key, tensor in state.tensors.items():
+        number, _, name = key.partition(".")
+        parameter = parameters[int(number)]
+        # A step counter stays on the CPU, wherever the parameter is.
+        device = "cpu" if tensor.dim() == 0 else parameter.device
+        optimizer.state[parameter][name] = tensor.to(device)
+    for key, value in state.values.items():
+        number, _, name = key.partition(".")
+        optimizer.state[parameters[int(number)]][name] = value

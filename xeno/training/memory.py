@@ -6,10 +6,11 @@ The libraries are measured by every trainer on this machine. While a micro-batch
 every decoder layer keeps numbers for its backward pass: what its projections made, copies of the
 hidden state, and the weights of attention,
 
-    bytes of the format x layers x (tokens (outputs + c hidden) + heads x keys seen)
+    bytes of the format x layers x (tokens (outputs + 2 hidden) + heads x weights) x spread
 
-where the constant c is fitted to measured peaks (`benchmarks/memory_prediction.py`). Light: reads
-no weights and loads no library.
+The count of weights is that of `xeno.training.segments`, which holds them in blocks. The spread is
+what the allocator holds beyond what is asked of it; it and the other constants are fitted to
+measured peaks (`benchmarks/memory_prediction.py`). Light: reads no weights, loads no library.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from xeno.models.loading import SMALL, bfloat16_known
 from xeno.models.machine import read_fact, write_fact
 from xeno.training.optimizers import state_bytes
 from xeno.training.plan import TrainingPlan
+from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe
 from xeno.training.row import Row
 
@@ -32,14 +34,18 @@ if TYPE_CHECKING:
     from xeno.paths import Home
 
 _LIBRARIES_FACT = "bytes of the training libraries"
-_LIBRARIES = 500e6
-_HIDDEN_COPIES = 4.0
-"""Hidden states that a layer keeps besides what its projections made, and what the backward pass
-holds of them meanwhile."""
+_LIBRARIES = 450e6
+_STARTED = 60e6
+"""What the libraries take more once they compute."""
+_PROOF = 100e6
+"""What proving an epsilon takes: numerical libraries, and densities on a fine grid."""
+_SPREAD = 1.6
+_HIDDEN_COPIES = 2
+"""Hidden states that a layer keeps besides what its matrices make: its normed inputs."""
+_BLOCK = 128
+"""Queries of a block of attention weights."""
 _LAYER = re.compile(r"\.(\d+)\.")
-_TOKENS_AT_ONCE = 16384
-_HEAD_TOKENS = 128
-_HEAD_COPIES = 4
+_HEAD_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,11 @@ class Memory:
         return round(self.libraries + self.weights + self.adapter + working)
 
     @property
+    def on_card(self) -> int:
+        """What of it a graphics card has to hold."""
+        return round(self.total - self.libraries)
+
+    @property
     def least(self) -> int:
         """What no setting of the batches can lower."""
         return round(self.libraries + self.weights + self.adapter)
@@ -76,21 +87,31 @@ def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequenc
     layers, outputs, hidden, vocabulary = _shape(base.shapes)
     heads = base.config.get("num_attention_heads", 0)
     kept = sum(row.tokens for row in part) * (outputs + _HIDDEN_COPIES * hidden * layers)
-    attention = layers * (heads if isinstance(heads, int) else 0) * sum(map(_keys_seen, part))
+    heads = heads if isinstance(heads, int) else 0
+    attention = layers * heads * sum(_attention_weights(row, plan) for row in part)
     per_unit = 2.0 * 4 * len(part) if plan.private else 0.0  # gradients of every pair, and norms
     return Memory(
-        libraries=libraries(base.home),
+        libraries=libraries(base.home) + _STARTED + (_PROOF if plan.private else 0.0),
         weights=float(width * base.parameters),
         adapter=recipe.trainable * (4 + 4 + state_bytes(plan) + per_unit),
-        activations=float(width * (kept + attention)),
-        head=float(_HEAD_COPIES * 4 * _HEAD_TOKENS * vocabulary),
+        activations=_SPREAD * width * (kept + attention),
+        head=float(_HEAD_COPIES * 4 * plan.head_tokens * vocabulary),
     )
+
+
+def device(plan: TrainingPlan) -> str:
+    """Where the run will be computed, as far as the driver of a graphics card says."""
+    if plan.device != "auto":
+        return plan.device
+    return "cuda" if card_memory() else "cpu"
 
 
 def number_format(base: BaseModel, plan: TrainingPlan) -> str:
     """The number format that the trainer will choose, as far as it is known without a probe."""
     if plan.dtype != "auto":
         return plan.dtype
+    if device(plan) == "cuda":
+        return "bfloat16"
     if base.parameters < SMALL:
         return "float32"
     return "float32" if bfloat16_known(base.home) is False else "bfloat16"
@@ -120,15 +141,26 @@ def _longest(plan: TrainingPlan, context: int) -> list[Row]:
 def _largest_part(rows: Sequence[Row], recipe: Recipe, plan: TrainingPlan) -> list[Row]:
     """The micro-batch that the longest rows make."""
     longest = max(row.tokens for row in rows)
-    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), _TOKENS_AT_ONCE // longest)
+    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), plan.tokens_at_once // longest)
     return sorted(rows, key=lambda each: -each.tokens)[: max(1, most)]
 
 
-def _keys_seen(row: Row) -> float:
-    """How many (token, key) pairs attention weighs in a row: a token sees the tokens before it
-    in its own reply and the prompt."""
+def _attention_weights(row: Row, plan: TrainingPlan) -> int:
+    """Attention weights that a head holds of a row: prompt with chosen reply, then the rejected
+    one, which sees the prompt as well."""
+    if plan.attention == "dense":
+        return 0  # torch's own attention computes them again
     prompt, chosen, rejected = len(row.prompt), len(row.chosen), len(row.rejected)
-    return prompt**2 / 2 + chosen * (prompt + chosen / 2) + rejected * (prompt + rejected / 2)
+    most = plan.attention_keys_kept
+    return _in_blocks(prompt + chosen, 0, most) + _in_blocks(rejected, prompt, most)
+
+
+def _in_blocks(tokens: int, before: int, most: int) -> int:
+    """Every block of queries holds the weights of all keys up to its end, unless those are more
+    than `most`."""
+    ends = [*range(_BLOCK, tokens, _BLOCK), tokens]
+    sizes = zip([0, *ends[:-1]], ends, strict=True)
+    return sum((end - begin) * (before + end) for begin, end in sizes if before + end <= most)
 
 
 def _shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int, int]:

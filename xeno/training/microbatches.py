@@ -13,7 +13,7 @@ from itertools import chain
 from xeno.training.rows import Row
 from xeno.training.units import by_unit
 
-TOKENS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)

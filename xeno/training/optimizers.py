@@ -31,20 +31,15 @@ _ADAPTIVE_STATES = {
 }
 
 
-def chosen(plan: TrainingPlan, *, device: str = "cpu", four_bit: bool = False) -> str:
+def chosen(plan: TrainingPlan) -> str:
     """The name of the optimizer that `plan` gets; "auto" is resolved.
 
-    AdamW without privacy, its paged 8-bit form over a 4-bit base on CUDA where bitsandbytes is
-    installed. SGD with privacy: Adam would divide by a second moment that is mostly noise, and
-    so blow up the directions that carry nothing.
+    AdamW without privacy. SGD with it: Adam would divide by a second moment that is mostly noise,
+    and so blow up the directions that carry nothing.
     """
     if plan.optimizer != "auto":
         return plan.optimizer
-    if plan.private:
-        return "sgd"
-    if four_bit and device == "cuda" and has_bitsandbytes():
-        return "paged_adamw_8bit"
-    return "adamw"
+    return "sgd" if plan.private else "adamw"
 
 
 def has_bitsandbytes() -> bool:
@@ -76,13 +71,7 @@ def state_bytes(plan: TrainingPlan) -> float:
     return kept
 
 
-def build(
-    plan: TrainingPlan,
-    model: torch.nn.Module,
-    *,
-    device: str = "cpu",
-    four_bit: bool = False,
-) -> torch.optim.Optimizer:
+def build(plan: TrainingPlan, model: torch.nn.Module, device: str = "cpu") -> torch.optim.Optimizer:
     """The optimizer for the trainable parameters of `model`, on `device` ("cpu", "cuda", "mps").
 
     Raises:
@@ -94,7 +83,7 @@ def build(
             reason,
             "Choose 'auto' or 'adamw' as optimizer.",
         )
-    return _make(chosen(plan, device=device, four_bit=four_bit), plan)(_groups(plan, model))
+    return _make(chosen(plan), plan)(_groups(plan, model))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

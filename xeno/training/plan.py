@@ -19,6 +19,7 @@ from xeno.training.settings.objective import STAGES, ObjectiveSettings
 from xeno.training.settings.optimizer import OptimizerSettings
 from xeno.training.settings.privacy import PrivacySettings
 from xeno.training.settings.queue import QueueSettings
+from xeno.training.settings.safety import SafetySettings
 from xeno.training.settings.schedule import ScheduleSettings
 from xeno.training.settings.truncation import TruncationSettings
 
@@ -36,6 +37,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Evaluation and samples": EvaluationSettings,
     "Computing": ComputeSettings,
     "Queue and machine": QueueSettings,
+    "Safety": SafetySettings,
 }
 """The families of settings, in the order in which they are shown."""
 
@@ -48,6 +50,7 @@ class TrainingPlan(
     QueueSettings,
     TruncationSettings,
     EvaluationSettings,
+    SafetySettings,
     DataSettings,
     AdapterSettings,
     OptimizerSettings,

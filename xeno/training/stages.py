@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xeno.errors import InvalidValueError
@@ -55,12 +55,18 @@ class StageData:
 def stage_data(profile: Profile, plan: TrainingPlan) -> list[StageData]:
     """The stages of `plan` on what `profile` holds now."""
     found = []
-    for name in STAGES[plan.method]:
-        units, left_out = units_for(profile, name, plan)
+    for stage in empty_stages(plan):
+        units, left_out = units_for(profile, stage.name, plan)
         training, held_out = split_for(plan, units)
-        own = _plan_of(name, plan)
-        found.append(StageData(name, own, tuple(training), tuple(held_out), left_out))
+        found.append(
+            replace(stage, training=tuple(training), held_out=tuple(held_out), left_out=left_out)
+        )
     return found
+
+
+def empty_stages(plan: TrainingPlan) -> list[StageData]:
+    """The stages of `plan`, with nothing to learn from."""
+    return [StageData(name, _plan_of(name, plan), (), ()) for name in STAGES[plan.method]]
 
 
 def too_few(stage: StageData, force: bool) -> InvalidValueError | None:

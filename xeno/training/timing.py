@@ -62,7 +62,12 @@ def evaluations(plan: TrainingPlan, steps: int) -> int:
     return int(plan.evaluate_first) + min(plan.evaluations, steps)
 
 
-def remember(base: BaseModel, dtype: str, done: Work, start: float, seconds: float) -> None:
+def form(device: str, dtype: str) -> str:
+    """How a run is computed, as far as its speed follows from it."""
+    return f"{dtype} on {device}"
+
+
+def remember(base: BaseModel, form: str, done: Work, start: float, seconds: float) -> None:
     """Keep what a run showed: `start` seconds before its first token, `seconds` in all."""
     busy = seconds - start
     if base.home is None or done.total <= 0 or busy <= 0:
@@ -73,19 +78,19 @@ def remember(base: BaseModel, dtype: str, done: Work, start: float, seconds: flo
         "speed": done.total / busy,
         "start": start,
     }
-    known.pop(_key(base, dtype), None)
+    known.pop(_key(base, form), None)
     kept = list(known.items())[-(_REMEMBERED - 1) :]
-    write_fact(base.home, _FACT, dict([*kept, (_key(base, dtype), entry)]))
+    write_fact(base.home, _FACT, dict([*kept, (_key(base, form), entry)]))
 
 
-def seconds(base: BaseModel, dtype: str, ahead: Work) -> float | None:
+def seconds(base: BaseModel, form: str, ahead: Work) -> float | None:
     """How long a run with this work will take; None where no run has shown this machine's
     speed."""
     known = _known(base.home)
-    exact = known.get(_key(base, dtype))
+    exact = known.get(_key(base, form))
     if exact is not None:
         return float(exact["start"] + ahead.total / exact["speed"])
-    same = [each for name, each in known.items() if name.endswith(dtype)] or list(known.values())
+    same = [each for name, each in known.items() if name.endswith(form)] or list(known.values())
     if not same:
         return None
     near = min(same, key=lambda each: _apart(each["parameters"], base.parameters))
@@ -97,8 +102,8 @@ def _apart(one: float, other: float) -> float:
     return max(one, other) / max(1.0, min(one, other))
 
 
-def _key(base: BaseModel, dtype: str) -> str:
-    return f"{base.architecture} {base.parameters} {dtype}"
+def _key(base: BaseModel, form: str) -> str:
+    return f"{base.architecture} {base.parameters} {form}"
 
 
 def _known(home: Home | None) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,22 +37,30 @@ from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
 from xeno.training import timing
 from xeno.training.adapters import attach, extract
+from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, LoopState, Origin, sweep
 from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
+from xeno.training.guards import Guards, Readings
+from xeno.training.journal import Journal
+from xeno.training.keep_awake import kept_awake
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
-from xeno.training.loop import Loop, Outcome
+from xeno.training.loop import Loop, Outcome, Work
 from xeno.training.memory import remember_libraries
 from xeno.training.methods import objective_for
 from xeno.training.modules import layers
 from xeno.training.optimizers import build
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
+from xeno.training.recovery import is_memory, memory_full
+from xeno.training.resume import abandoned, as_begun, differences, origin, processor, same_data
 from xeno.training.samples import Samples
 from xeno.training.settings.evaluation import sample_prompts
 from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
+from xeno.training.stopping import Stopping
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
+from xeno.words import count
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -63,47 +72,42 @@ Emit = Callable[[Event], None]
 Stop = Callable[[], StopTraining | None]
 
 _LIBRARIES = ("torch", "transformers", "peft", "opacus")
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
-def train(profile: Profile, run_id: str, emit: Emit, stop: Stop) -> RunFinished:
-    """Train the run `run_id` of `profile`.
+def train(
+    profile: Profile, run_id: str, emit: Emit, stop: Stop, readings: Readings | None = None
+) -> RunFinished:
+    """Train the run `run_id` of `profile`, from its newest checkpoint where there is one.
 
     Every event passed to `emit` is kept with the run, and so is the returned RunFinished, which
     the caller passes on.
 
     Args:
-        stop: asked between micro-batches; a StopTraining ends the run there.
+        stop: asked between micro-batches and at every layer; a StopTraining ends the run there.
+        readings: what the guards read; the machine's own by default.
 
     Raises:
         XenoError: if the run cannot be carried out; its row then says "failed" and why.
     """
     runs = Runs(profile.db)
     run = runs.get(run_id)
-
-    def note(event: Event) -> None:
-        runs.append_event(run_id, event)
-        emit(event)
-
+    journal = Journal(runs, run_id, emit)
     begun = time.monotonic()
     runs.start(run_id, os.getpid())
     try:
         try:
-            finished = _Training(profile, run, note, stop).carry_out(begun)
+            with kept_awake(run.plan.keep_awake):
+                finished = _Training(profile, run, journal, stop, readings).carry_out(begun)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_memory(error):
+            if not is_memory(error):
                 raise
-            raise XenoError(
-                "Training needs more memory than there is.",
-                f"It stopped at a request for more ({str(error).splitlines()[0][:200]})."
-                if str(error)
-                else "It stopped at a request for more.",
-                "Set a smaller micro batch or a shorter longest text, or choose a smaller base.",
-            ) from error
+            raise memory_full(error) from error
     except XenoError as error:
-        failure = Failure(what=error.what, why=error.why, todo=error.todo)
+        failure = Failure(what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass)
         runs.finish(run_id, "failed", failure=failure)
         raise
+    finally:
+        sweep(profile)
     runs.append_event(run_id, finished)
     return finished
 
@@ -111,30 +115,43 @@ def train(profile: Profile, run_id: str, emit: Emit, stop: Stop) -> RunFinished:
 class _Training:
     """The parts of one run, in the order in which they are made."""
 
-    def __init__(self, profile: Profile, run: Run, emit: Emit, stop: Stop) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        run: Run,
+        journal: Journal,
+        stop: Stop,
+        readings: Readings | None,
+    ) -> None:
         self.profile = profile
         self.run = run
         self.plan: TrainingPlan = run.plan
         self.runs = Runs(profile.db)
-        self.emit = emit
+        self.journal = journal
+        self.emit: Emit = journal.note
         self.stop = stop
+        self.readings = readings
+        self.renewed = False  # whether older checkpoints hold a stream that must not go on
+        self.checkpoints = Checkpoints(profile, run.id, run.plan.checkpoints_kept)
 
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
+        saved = self.checkpoints.latest()
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
-        device, dtype = set_up(plan, base)
-        data = self._data()
+        # A resumed run computes as it began, also where a probe would choose otherwise by now.
+        device, dtype = set_up(as_begun(plan, saved.origin) if saved else plan, base)
+        data = same_data(self.profile, plan, saved.origin) if saved else self._data()
         units = [unit for stage in data for unit in stage.units]
         self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
         stages = [encode_stage(tokenizer, stage, base.shapes, limit) for stage in data]
-        sigmas = self._noise(stages) if plan.private else [0.0] * len(stages)
+        sigmas = self._noise(stages, saved) if plan.private else [0.0] * len(stages)
         for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
             self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
         model: Any = load_model(base, dtype)
         policy = Policy(
@@ -155,7 +172,10 @@ class _Training:
         policy.adapted()
         if plan.engine == "xeno":
             self.emit(LogLine(text=described(policy)))
-        steps = sum(stage.recipe.steps for stage in stages)
+        now = origin(plan, base.base_hash, data, stages, environment(dtype), sigmas)
+        planned = [stage.recipe.steps for stage in stages]
+        now, exact = self._resume(saved, now, planned, device.type)
+        steps = sum(planned)
         self.emit(
             RunStarted(
                 run_id=self.run.id,
@@ -166,18 +186,24 @@ class _Training:
                 dtype=dtype,
                 threads=torch.get_num_threads(),
                 private=plan.private,
+                resumed_at=saved.at if saved else 0,
             )
         )
         samples = None
         if sample_prompts(plan):
             samples = Samples(plan, policy.model, tokenizer, base.context)
         ready = time.monotonic() - begun
-        outcomes = self._steps(stages, sigmas, policy, adapted, tokenizer, limit, samples)
+        if plan.engine == "trl":
+            outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
+        else:
+            progress = _Attempt(now, saved, exact)
+            outcomes = self._steps(stages, progress, policy, adapted, limit, samples)
         outcome = outcomes[-1]
-        if outcome.stop is None and plan.engine == "xeno":
-            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
-            timing.remember(base, dtype, timing.total(parts), ready, time.monotonic() - begun)
         taken = sum(each.steps for each in outcomes)
+        if taken == steps and saved is None and plan.engine == "xeno":
+            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
+            form = timing.form(device.type, dtype)
+            timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
             "pairs_left_out": [
@@ -195,12 +221,15 @@ class _Training:
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
         tensors = extract(adapted)
+        # Every noisy step counts, also where the adapter of an earlier one is released, and so do
+        # those of an attempt that was resumed in other circumstances.
+        counted = list(now.abandoned)
+        for number, each in enumerate(outcomes):
+            counted[number] += each.steps
         mechanisms = [
-            Mechanism(
-                sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=each.steps
-            )
-            for stage, sigma, each in zip(stages, sigmas, outcomes, strict=False)
-            if plan.private and each.steps
+            Mechanism(sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=noisy)
+            for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
+            if plan.private and noisy
         ]
         manifest = self._accounted(base, tensors, stages, mechanisms, outcome, units, metrics)
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
@@ -230,43 +259,120 @@ class _Training:
                 raise error
         return data
 
+    def _resume(
+        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int], device: str
+    ) -> tuple[Origin, bool]:
+        """What the run is from here on, and whether it goes on bit for bit; see
+        `xeno.training.resume`."""
+        told = self.runs.last_step(self.run.id)
+        before, at = (now, 0) if saved is None else (saved.origin, saved.at)
+        others = () if saved is None else differences(before, now, device)
+        lost: Sequence[int] = (0,) * len(planned)
+        if self.plan.private and (others or (saved is None and told)):
+            lost = abandoned(planned, at, told)
+        total = tuple(was + more for was, more in zip(before.abandoned, lost, strict=True))
+        done = 0 if saved is None else len(saved.finished)
+        left = [steps - away for steps, away in zip(planned, total, strict=True)][done:]
+        if min(left) <= 0:
+            raise XenoError(
+                "This run cannot be resumed.",
+                "Its noisy steps were all taken before, and no checkpoint has them.",
+                "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
+            )
+        self.runs.rewind(self.run.id, at if saved else -1)
+        if saved is not None:
+            self.emit(LogLine(text=f"The run goes on after step {at} of {sum(planned)}."))
+        if others:
+            words = f"It goes on in other circumstances ({', '.join(others)}), so its result is "
+            words += "not bit for bit that of a run without an interruption."
+            self.emit(LogLine(level="warning", text=words))
+        if any(lost):
+            words = f"{count(sum(lost), 'noisy step')} of before not part of it, but counted."
+            self.emit(LogLine(level="warning", text=words))
+        self.renewed = bool(others)
+        return now.model_copy(update={"abandoned": total}), not others
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        self.checkpoints.save(checkpoint)
+        if self.renewed:
+            self.checkpoints.forget_others(checkpoint.at)
+            self.renewed = False
+
     def _steps(
         self,
         stages: list[StageRows],
-        sigmas: list[float],
+        attempt: _Attempt,
         policy: Policy,
         adapted: PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
         limit: int,
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
-        outcomes: list[Outcome] = []
-        for number, (stage, sigma) in enumerate(zip(stages, sigmas, strict=True)):
-            if self.plan.engine == "trl":
-                outcomes.append(self._with_trl(stage, policy, adapted, tokenizer))
-                break
-            learner = self._learner(adapted, stage, sigma)
-            loop = Loop(
-                self.run.id,
-                stage.plan,
-                stage.recipe,
+        saved, now = attempt.saved, attempt.origin
+        finished = list(saved.finished) if saved else []
+        dtype = str(policy.model.dtype).removeprefix("torch.")
+        outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
+        stopping, guards = self._watch(saved)
+        stopping.watch(policy.model)
+        for number in range(len(finished), len(stages)):
+            stage, resumed = stages[number], attempt.of_stage(number)
+            streams = _streams(resumed if attempt.exact else None)
+            learner = self._learner(adapted, stage, now.noise[number], streams.noise)
+            done = sum(each.recipe.steps for each in stages[:number])
+            work = Work(
                 policy,
                 learner,
                 objective_for(stage.name, stage.plan, stage.recipe.sft_weight, limit),
                 stage.rows,
                 stage.measured,
-                self.emit,
-                self.stop,
+                streams.sampling,
+                stage.recipe.steps - now.abandoned[number],
                 samples,
-                steps_before=sum(each.recipe.steps for each in stages[:number]),
+                steps_before=done,
                 steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
+            )
+
+            def keep(
+                state: LoopState,
+                tensors: Mapping[str, torch.Tensor],
+                done: int = done,
+                earlier: tuple[Finished, ...] = tuple(finished),
+            ) -> None:
+                self._keep(Checkpoint(now, done + state.step, earlier, state, tensors))
+
+            loop = Loop(
+                self.run.id,
+                stage.plan,
+                stage.recipe,
+                work,
+                self.emit,
+                stopping,
+                guards,
+                keep,
+                resumed,
             )
             outcomes.append(loop.run())
             learner.close()
             if outcomes[-1].stop is not None:
                 break
+            finished.append(Finished(steps=outcomes[-1].steps, metrics=outcomes[-1].metrics))
         return outcomes
+
+    def _watch(self, saved: Checkpoint | None) -> tuple[Stopping, Guards]:
+        minutes = self.plan.time_limit_minutes
+        spent = saved.state.seconds if saved else 0.0
+        stopping = Stopping(self.stop, None if minutes is None else 60 * minutes, spent)
+        guards = Guards(
+            self.run.id,
+            self.plan,
+            self.profile.paths.folder,
+            self.emit,
+            stopping.obey,
+            stopping.pause,
+            self.journal.flush,
+            self.readings,
+        )
+        return stopping, guards
 
     def _with_trl(
         self,
@@ -279,27 +385,41 @@ class _Training:
 
         return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
 
-    def _learner(self, adapted: PeftModel, stage: StageRows, sigma: float) -> Learner:
+    def _learner(
+        self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream
+    ) -> Learner:
         if not self.plan.private:
-            return PlainLearner(adapted, build(stage.plan, adapted), self.plan.gradient_norm_limit)
+            optimizer = build(stage.plan, adapted, adapted.device.type)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
         return PrivateLearner(
             adapted,
-            lambda: build(stage.plan, adapted),
+            lambda: build(stage.plan, adapted, adapted.device.type),
             noise_multiplier=sigma,
             max_grad_norm=self.plan.max_grad_norm,
             expected_batch_size=stage.recipe.batch_size,
-            stream=CipherStream(),
+            stream=stream,
         )
 
-    def _noise(self, stages: list[StageRows]) -> list[float]:
+    def _noise(self, stages: list[StageRows], saved: Checkpoint | None) -> list[float]:
         """The noise of each stage with which the run stays within its epsilon and the account
-        in its budget."""
+        in its budget; in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
         unit = plan.privacy_unit
         budget, budget_delta = ledger.budget(unit)
         history = ledger.history(unit)
         runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
+        if saved is not None:
+            sigmas = list(saved.origin.noise)
+            after = _proved(runs, sigmas, budget_delta, history)
+            if after > budget and self.run.id not in {e.run_id for e in ledger.entries()}:
+                raise BudgetError(
+                    "The privacy budget does not allow this run to go on.",
+                    f"Other versions were released since; with it epsilon {after:.2f} of "
+                    f"{budget:g} would be spent.",
+                    "Raise the budget, or give the run up.",
+                )
+            return sigmas
         sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
         if _proved(runs, sigmas, budget_delta, history) > budget:
             sigmas = noise_multipliers(
@@ -370,6 +490,38 @@ class _Training:
         )
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """What the run is made from, the checkpoint it goes on from, and whether bit for bit."""
+
+    origin: Origin
+    saved: Checkpoint | None
+    exact: bool
+
+    def of_stage(self, number: int) -> Checkpoint | None:
+        """The checkpoint, if it is of this stage."""
+        return self.saved if self.saved and len(self.saved.finished) == number else None
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Where a private stage's batches and its noise come from."""
+
+    sampling: CipherStream
+    noise: CipherStream
+
+
+def _streams(saved: Checkpoint | None) -> _Streams:
+    """The streams of `saved`, or fresh ones."""
+    state = None if saved is None else saved.state
+    sampling = state.sampling if state else None
+    noise = state.noise if state else None
+    return _Streams(
+        CipherStream(sampling.state() if sampling else None),
+        CipherStream(noise.state() if noise else None),
+    )
+
+
 def _proved(
     runs: Sequence[tuple[float, int]],
     sigmas: Sequence[float],
@@ -414,6 +566,7 @@ def environment(dtype: str) -> dict[str, str | int]:
         "machine": platform.machine(),
         "dtype": dtype,
         "threads": torch.get_num_threads(),
+        "processor": processor(),
     }
 
 
@@ -429,7 +582,3 @@ def _tokens(stage: StageRows) -> tuple[float, int, int]:
     """Tokens of a row on average, rows to train on and rows to measure on."""
     tokens = statistics.fmean(row.tokens for row in stage.rows + stage.measured)
     return tokens, len(stage.rows), len(stage.measured)
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    return any(words in str(error).lower() for words in _NO_MEMORY)

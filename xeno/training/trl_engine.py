@@ -25,8 +25,9 @@ from xeno.training.batches import passes
 from xeno.training.encoding import StageRows
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
-from xeno.training.loop import Outcome, peak_memory, shorter
+from xeno.training.loop import Outcome
 from xeno.training.loss import mean_logps, preferred
+from xeno.training.measures import peak_memory, shorter
 from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.optimizers import build, set_rate
 from xeno.training.plan import TrainingPlan
@@ -60,7 +61,8 @@ def train_with_trl(
         raise XenoError(
             "The engine trl is not installed.",
             "It needs the package trl, which does not come with the program.",
-            "Install it with: pip install 'xeno[trl]', or choose the engine xeno.",
+            "Install it into the program's environment (pip install 'trl>=1.16,<1.17'), or choose "
+            "the engine xeno.",
         ) from error
     if any(row.weight != 1.0 for row in stage.rows):
         emit(LogLine(level="warning", text="TRL weighs all pairs the same."))

@@ -5,7 +5,8 @@
     finished = run.wait()
 
 Light, and without Qt. `on_event` is called on the child's reader thread; the last event is
-always a RunFinished, also when the child was killed.
+always a RunFinished, also when the child was killed. `TrainingRun.resume` goes on with a run that
+was interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from xeno.errors import ChildError, XenoError
 from xeno.events import Event, Failure, OpenProfile, RunFinished, StopTraining, Train
 from xeno.store.profile import Profile
-from xeno.store.runs import Runs
+from xeno.store.runs import Runs, RunStatus
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
 from xeno.workers.child import Child, ChildExit
@@ -45,9 +46,9 @@ class TrainingRun:
         self.plan = plan
         self.run_id: str | None = None
         self.failure: Failure | None = None  # why the run failed, once it has
+        self._resumes: str | None = None
         self._profile = profile
         self._on_event = on_event
-        self._resumed: str | None = None
         self._child: Child | None = None
         self._started = 0.0
         self._stop: StopTraining | None = None
@@ -61,9 +62,14 @@ class TrainingRun:
         run_id: str,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> TrainingRun:
-        """A run of before that goes on: queued, interrupted, or failed for a passing reason."""
+        """The run `run_id`: queued, or to be started from its newest checkpoint where it was
+        interrupted or failed for a passing reason; see `Runs.resumable`.
+
+        Raises:
+            InvalidValueError: if there is no such run.
+        """
         run = cls(profile, Runs(profile.db).get(run_id).plan, on_event)
-        run._resumed = run_id
+        run._resumes = run_id
         return run
 
     @property
@@ -80,16 +86,16 @@ class TrainingRun:
         """Write the run's row, start the trainer, and return the run's id.
 
         Raises:
-            RunGoingOnError: if the profile has another run already.
-            ChildError: if the process cannot be started (the row then says "failed").
+            RunGoingOnError: if another run of the profile waits or runs, in any process.
+            InvalidValueError: if a run that has ended for good was to be resumed.
+            ChildError: if the process cannot be started (the row then says "failed", or
+                "interrupted" where it was to be resumed).
         """
         if self._child is not None:
             raise ChildError("This run was already started.")
         runs = Runs(self._profile.db)
-        if self._resumed is None:
-            self.run_id = runs.create(self.plan).id
-        else:
-            self.run_id = runs.reopen(self._resumed).id
+        resumes = self._resumes
+        self.run_id = (runs.create(self.plan) if resumes is None else runs.reopen(resumes)).id
         self._started = time.monotonic()
         self._child = Child(
             MODULE,
@@ -106,8 +112,11 @@ class TrainingRun:
         try:
             self._child.start([opening, Train(run_id=self.run_id)])
         except ChildError as error:
-            self.failure = Failure(what=error.what, why=error.why, todo=error.todo)
-            runs.finish(self.run_id, "failed", failure=self.failure)
+            self.failure = Failure(
+                what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass
+            )
+            status: RunStatus = "failed" if resumes is None else "interrupted"
+            runs.finish(self.run_id, status, failure=self.failure)
             self._finish(RunFinished(run_id=self.run_id, status="failed"))
             raise
         return self.run_id
@@ -179,8 +188,9 @@ class TrainingRun:
         if self.failure is None:
             self.failure = Failure(
                 what=f"The run was interrupted. {end.sentence}",
-                why="What it had learned is lost; the profile and its versions are as before.",
-                todo="Start the run again, with a smaller micro batch if memory ran out.",
+                why="The profile and its versions are as before, and so is the privacy budget.",
+                todo="Resume it: it goes on from its newest checkpoint.",
+                can_pass=True,
             )
             runs.finish(self.run_id, "interrupted", failure=self.failure)
             self._on_event(self.failure)

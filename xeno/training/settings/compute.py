@@ -83,7 +83,7 @@ class ComputeSettings(BaseModel):
         le=8192,
     )
     tokens_at_once: int = setting(
-        4096,
+        2048,
         "Tokens at once",
         "Most tokens of a micro-batch; a longer pair is computed alone.",
         unit="tokens",
