@@ -113,13 +113,22 @@ class PrivacyLedger:
         self._profile.set_setting(_BUDGET, {"epsilon": epsilon, "delta": delta})
 
     def append(
-        self, run_id: str, unit: Unit, mechanism: Mechanism, delta: float, version: str
+        self,
+        run_id: str,
+        unit: Unit,
+        mechanism: Mechanism,
+        delta: float,
+        version: str,
+        place: int = 0,
     ) -> LedgerEntry:
         """Record that `mechanism` is about to be released as `version`.
 
         Both epsilons of the entry are proved at `delta`, and the budget is held at its own.
         Entries of two processes never interleave. A run that was interrupted after this and
         resumed comes to the very same version, which is paid for already: its entry is returned.
+
+        Args:
+            place: the number of this mechanism among those that made the version, from 0.
 
         Raises:
             BudgetError: if the account would exceed its lifetime budget; nothing is written.
@@ -130,10 +139,9 @@ class PrivacyLedger:
             # again when the entry is written, and proved again where it has changed meanwhile.
             entries, budget = self.entries(), self.budget()
             self.verify()
-            for entry in entries:
-                if (entry.run_id, entry.version) == (run_id, version) and (
-                    (entry.unit, entry.mechanism, entry.delta) == (unit, mechanism, delta)
-                ):
+            paid = [each for each in entries if (each.run_id, each.version) == (run_id, version)]
+            for entry in paid[place : place + 1]:
+                if (entry.unit, entry.mechanism, entry.delta) == (unit, mechanism, delta):
                     return entry
             proof = _prove(
                 [e.mechanism for e in entries if e.unit == unit], mechanism, delta, budget
