@@ -14,7 +14,7 @@ from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
 from xeno.training.gauges import Gauges, temperature
-from xeno.training.loop import _finite
+from xeno.training.measures import finite
 from xeno.training.plan import TrainingPlan
 from xeno.training.trainer import train
 
@@ -86,9 +86,9 @@ def test_progress_is_told_as_often_as_planned_and_at_the_end(profile: Profile, b
 
 
 def test_a_loss_that_is_no_number_is_told_as_unknown(profile: Profile, base: str) -> None:
-    assert _finite(math.nan) is None
-    assert _finite(math.inf) is None
-    assert _finite(0.5) == 0.5
+    assert finite(math.nan) is None
+    assert finite(math.inf) is None
+    assert finite(0.5) == 0.5
     event = next(each for each in trained(profile, base) if isinstance(each, Progress))
     unknown = event.model_copy(update={"loss": None, "gradient_norm": None})
     assert Progress.model_validate_json(unknown.model_dump_json()) == unknown

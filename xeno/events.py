@@ -7,7 +7,7 @@ the command line and the tests read the same events.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -116,6 +116,16 @@ class PredictIntent(Message):
     text: str
 
 
+class RunAudit(Message):
+    """Test the mechanism and the books, and train on `canaries` random pairs (0: do not) by
+    `plan`, settings of the run. A StopTraining ends it."""
+
+    type: Literal["run_audit"] = "run_audit"
+    base: str
+    canaries: int
+    plan: dict[str, bool | int | float | str | None]
+
+
 class Quit(Message):
     """End the child in an orderly way."""
 
@@ -132,6 +142,7 @@ Command = Annotated[
     | Score
     | TrainIntents
     | PredictIntent
+    | RunAudit
     | Quit,
     Field(discriminator="type"),
 ]
@@ -342,6 +353,21 @@ class IntentPredicted(Message):
     reply: str | None = None
 
 
+class AuditProgress(Message):
+    """How far an audit is, from 0 to 1, and what it does."""
+
+    type: Literal["audit_progress"] = "audit_progress"
+    share: float
+    text: str
+
+
+class AuditFinished(Message):
+    """What an audit found: the fields of `xeno.benchmarking.leak_check.Audit`."""
+
+    type: Literal["audit_finished"] = "audit_finished"
+    found: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
@@ -357,7 +383,9 @@ Event = Annotated[
     | ReplyFinished
     | Scored
     | IntentsTrained
-    | IntentPredicted,
+    | IntentPredicted
+    | AuditProgress
+    | AuditFinished,
     Field(discriminator="type"),
 ]
 

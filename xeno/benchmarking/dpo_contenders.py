@@ -131,7 +131,7 @@ def xeno(task: Task, private: bool) -> Timing:
                 collated = policy.collate(part)
                 known = torch.cat([reference[row.pair_id] for row in part])
                 result = objective(policy.logps(collated), known, collated)
-                learner.add(result.loss)
+                learner.add(result.loss, [row.unit for row in part])
                 total += float(result.loss.detach().sum())
             learner.step(len(batch), material.LEARNING_RATE)
             losses.append(total / len(batch))

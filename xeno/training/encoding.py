@@ -18,7 +18,9 @@ from xeno.training.plan import TrainingPlan
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.row import Cut, Row
 from xeno.training.settings.objective import Stage
-from xeno.training.stages import NOUNS, StageData
+from xeno.training.stages import NOUNS, StageData, amount
+from xeno.training.units import by_unit, unit_of
+from xeno.words import count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,18 +78,21 @@ class StageRows:
 
     def notes(self) -> list[str]:
         """What happened to texts that were too long, in words without their text."""
-        noun, said = NOUNS[self.name], []
+        said = []
         counted = Counter(part for row in self.rows + self.measured for part in _parts_cut(row))
         if shortened := counted["prompt"]:
-            said.append(f"{shortened} prompts were too long and lost their beginning.")
+            words = count(shortened, "prompt was", "prompts were")
+            said.append(f"{words} too long and lost the beginning.")
         if shortened := counted["reply"]:
             said.append(
-                f"{shortened} {noun} were too long and lost their end, and the token that ends a "
-                "reply with it."
+                f"{amount(shortened, self.name)} lost the end of what was too long, and the token "
+                "that ends a reply with it."
             )
         if self.left_out:
+            left = len(self.left_out)
+            were = "was" if left == 1 else "were"
             first = self.left_out[0].reason
-            said.append(f"{len(self.left_out)} {noun} were left out. The first: {first}")
+            said.append(f"{amount(left, self.name)} {were} left out. The first: {first}")
         return said
 
     def cuts(self) -> list[dict[str, str | int]]:
@@ -127,7 +132,7 @@ def encode_stage(
         rows,
         tuple(each for each in held_out if isinstance(each, Row)),
         left_out,
-        resolve(stage.plan, len(rows), shapes),
+        resolve(stage.plan, len(by_unit(rows)), shapes),
     )
 
 
@@ -137,8 +142,10 @@ def encode_unit(
     """The row of a unit of `stage`."""
     if isinstance(unit, Sample):
         on_prompt = stage.name == "sft" and stage.plan.sft_on_prompt
-        return encode_sample(tokenizer, unit, fit, on_prompt=on_prompt)
-    return encode_pair(tokenizer, unit, fit)
+        row = encode_sample(tokenizer, unit, fit, on_prompt=on_prompt)
+    else:
+        row = encode_pair(tokenizer, unit, fit)
+    return replace(row, unit=unit_of(stage.plan, unit)) if isinstance(row, Row) else row
 
 
 def encode_pair(tokenizer: PreTrainedTokenizerBase, pair: Pair, fit: Fit) -> Row | LeftOut:

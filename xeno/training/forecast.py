@@ -27,7 +27,8 @@ from xeno.training.optimizers import unusable
 from xeno.training.plan import TrainingPlan
 from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe, resolve
-from xeno.training.stages import NOUNS, StageData, stage_data
+from xeno.training.stages import StageData, amount, stage_data
+from xeno.training.units import count_units
 from xeno.words import count
 
 if TYPE_CHECKING:
@@ -83,17 +84,21 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     """
     base = inspect_base(Path(plan.base), profile.home)
     stages = stage_data(profile, plan)
-    recipes = [resolve(stage.plan, len(stage.training), base.shapes) for stage in stages]
+    recipes = [
+        resolve(stage.plan, count_units(stage.plan, stage.training), base.shapes)
+        for stage in stages
+    ]
     steps = sum(recipe.steps for recipe in recipes)
     ready = all(stage.training for stage in stages)
     found = [encoded(base, stage) for stage in stages]
     left_out = _left_out(base, stages, found)
     ledger = PrivacyLedger(profile)
-    budget, spent = ledger.budget(), ledger.spent()
+    unit = plan.privacy_unit
+    budget, spent = ledger.budget(unit), ledger.spent(unit)
     run: NoiseForecast | None = None
     problem = ""
     if plan.private and ready:
-        run = noise_forecast(plan, recipes, ledger.history(), *budget, spent)
+        run = noise_forecast(plan, recipes, ledger.history(unit), *budget, spent)
         problem = _too_little_budget(plan, run, budget[0], spent)
     sentence = _sentence(plan, stages, steps, run, budget[0])
     made = [
@@ -214,7 +219,7 @@ def _sentence(
     run: NoiseForecast | None,
     budget: float,
 ) -> str:
-    what = ", then ".join(f"{len(stage.training)} {NOUNS[stage.name]}" for stage in stages)
+    what = ", then ".join(amount(len(stage.training), stage.name) for stage in stages)
     if not plan.private:
         return (
             f"Learns from {what} in {count(steps, 'step')} without differential privacy: "
@@ -222,8 +227,9 @@ def _sentence(
         )
     if run is None:
         return "A private run cannot start."
+    one = "one" if plan.privacy_unit == "pair" else plan.privacy_unit
     return (
         f"Learns from {what} in {count(steps, 'noisy step')} at epsilon {run.epsilon:.2f} "
-        f"({strength(run.epsilon)} protection of every single one). Afterwards "
+        f"({strength(run.epsilon)} protection of every single {one}). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

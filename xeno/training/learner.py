@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,8 +40,12 @@ class LearnerState:
 class Learner(Protocol):
     """Turns per-pair losses into steps of the adapter."""
 
-    def add(self, losses: torch.Tensor) -> None:
-        """Add the gradients of a micro-batch's `losses` [pairs] to the step."""
+    def add(self, losses: torch.Tensor, units: Sequence[str]) -> None:
+        """Add the gradients of a micro-batch's `losses` [pairs] to the step.
+
+        `units` names the unit of privacy of each pair; empty: the pair is one by itself. Pairs
+        of one unit come one after the other, also over the micro-batches of a step.
+        """
 
     def step(self, pairs: int, learning_rate: float) -> float:
         """Take the step for a batch of `pairs` (which may be 0 in private runs) and return the
@@ -81,7 +85,7 @@ class PlainLearner:
         self._optimizer = optimizer
         self._norm_limit = norm_limit or math.inf
 
-    def add(self, losses: torch.Tensor) -> None:
+    def add(self, losses: torch.Tensor, units: Sequence[str]) -> None:
         torch.autograd.backward(losses.sum())
 
     def step(self, pairs: int, learning_rate: float) -> float:
@@ -143,17 +147,21 @@ class PrivateLearner:
             stream=stream,
         )
         self._norms: list[float] = []
+        self._numbers: dict[str, int] = {}
 
-    def add(self, losses: torch.Tensor) -> None:
+    def add(self, losses: torch.Tensor, units: Sequence[str]) -> None:
         with warnings.catch_warnings():
             # Where A is frozen, nothing before the first B has a gradient; that is meant.
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             torch.autograd.backward(losses.sum())
-        self._norms += self.optimizer.accumulate(len(losses)).tolist()
+        named: int | torch.Tensor = len(losses)
+        if any(units):
+            named = torch.tensor([self._numbers.setdefault(u, len(self._numbers)) for u in units])
+        self._norms += self.optimizer.accumulate(named).tolist()
 
     def step(self, pairs: int, learning_rate: float) -> float:
         set_rate(self.optimizer, learning_rate)
-        self.optimizer.noisy_step()
+        self._norms += self.optimizer.noisy_step().tolist()
         norm = statistics.median(self._norms) if self._norms else 0.0
         self._norms.clear()
         return norm

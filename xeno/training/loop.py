@@ -35,6 +35,7 @@ from xeno.training.samples import Samples
 from xeno.training.scoring import Scorer
 from xeno.training.steps import Steps
 from xeno.training.stopping import Stopped, Stopping
+from xeno.training.units import by_unit
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,10 @@ class Loop:
         rows, recipe, work = self._work.rows, self._recipe, self._work
         begun = self._steps.taken
         if self._plan.private:
+            units = by_unit(rows)
             for _ in range(begun, work.last_step):
-                drawn = work.sampling.poisson_sample(len(rows), recipe.sample_rate)
-                yield [rows[i] for i in drawn]
+                drawn = work.sampling.poisson_sample(len(units), recipe.sample_rate)
+                yield [row for i in drawn for row in units[i]]
             return
         size, ease = int(recipe.batch_size), self._scorer.ease
         yield from passes(rows, self._plan, size, work.last_step, ease, begun)

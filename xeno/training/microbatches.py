@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from xeno.training.rows import Row
+from xeno.training.units import by_unit
 
 TOKENS_AT_ONCE = 2048
 
@@ -32,13 +34,21 @@ class Limits:
 
 
 def micro_batches(rows: Sequence[Row], limits: Limits) -> list[list[Row]]:
-    """`rows` in parts of like length, shortest first; none is empty."""
+    """`rows` in parts of like length, shortest first; none is empty.
+
+    The rows of a unit of privacy come one after the other: only then can its gradient be added
+    up over several parts while no other unit is kept.
+    """
     parts: list[list[Row]] = []
-    for row in sorted(rows, key=lambda each: each.tokens):
+    units = [sorted(unit, key=lambda row: row.tokens) for unit in by_unit(rows)]
+    units.sort(key=lambda unit: unit[-1].tokens)
+    longest = 0
+    for row in chain.from_iterable(units):
         part = parts[-1] if parts else []
-        # The row is the longest so far, so all others are padded to its length.
-        if part and len(part) < limits.rows and row.tokens * (len(part) + 1) <= limits.tokens:
+        longest = max(longest, row.tokens)  # all rows of a part are padded to its longest
+        if part and len(part) < limits.rows and longest * (len(part) + 1) <= limits.tokens:
             part.append(row)
         else:
             parts.append([row])
+            longest = row.tokens
     return parts

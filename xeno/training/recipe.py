@@ -67,7 +67,10 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
         sampled = pairs >= max(plan.full_batch_below, plan.sampled_batch)
         rate = plan.sampled_batch / pairs if sampled else 1.0
         batch = max(1.0, rate * pairs)
-        steps = plan.private_steps if plan.epochs is None else math.ceil(plan.epochs / rate)
+        if plan.epochs is None:
+            steps = plan.private_steps
+        else:  # in whole numbers: one epoch of 49 pairs in batches of 1 has 49 steps, not 50
+            steps = -(-plan.epochs * pairs // plan.sampled_batch) if sampled else plan.epochs
     else:
         rate, batch = 1.0, float(min(plan.batch_size, max(1, pairs)))
         per_epoch = per_pass(pairs, batch, plan.whole_batches)

@@ -20,6 +20,7 @@ class Row:
     """A unit as token ids: a pair, or one reply (`rejected` is empty).
 
     `desirable` says of one rated reply whether it was good. `cuts` is what it lost to fit.
+    `unit` names the rows that differential privacy hides together; empty: this one alone.
     """
 
     pair_id: str
@@ -29,6 +30,7 @@ class Row:
     weight: float = 1.0
     cuts: tuple[Cut, ...] = ()
     desirable: bool = True
+    unit: str = ""
 
     @property
     def tokens(self) -> int:

@@ -139,7 +139,7 @@ class Steps:
         with dropping(self._model, self._plan.seed, self._before + self.taken):
             for part in self._memory.parts(batch):
                 result = self._scorer.losses(part, objective)
-                self._learner.add(result.loss)
+                self._learner.add(result.loss, [row.unit for row in part])
                 measures = measures.plus(part, result)
         return measures
 

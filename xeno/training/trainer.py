@@ -218,7 +218,8 @@ class _Training:
             "cuts": [cut for stage in stages for cut in stage.cuts()],
         }
         order = outcome.stop or self.stop()  # it may have come after the last step
-        if order is not None and (not order.keep or taken == 0):
+        unwanted = order is not None and (not order.keep or taken == 0)
+        if unwanted or plan.trial:
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
@@ -357,8 +358,9 @@ class _Training:
         in its budget; in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
-        budget, budget_delta = ledger.budget()
-        history = ledger.history()
+        unit = plan.privacy_unit
+        budget, budget_delta = ledger.budget(unit)
+        history = ledger.history(unit)
         runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
         if saved is not None:
             sigmas = list(saved.origin.noise)
@@ -374,14 +376,14 @@ class _Training:
         sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
         if _proved(runs, sigmas, budget_delta, history) > budget:
             sigmas = noise_multipliers(
-                runs, budget, budget_delta, plan, calibrate, history, ledger.spent()
+                runs, budget, budget_delta, plan, calibrate, history, ledger.spent(unit)
             )
         granted = _proved(runs, sigmas, plan.delta)
         if granted >= plan.least_epsilon_share * plan.epsilon:
             return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
-            f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
+            f"Epsilon {ledger.spent(unit):.2f} of {budget:g} is spent, which leaves {granted:.2f} "
             f"for a run that asks for {plan.epsilon:g}.",
             "Ask for a smaller epsilon, raise the budget, or train without privacy.",
         )
@@ -405,9 +407,9 @@ class _Training:
         if plan.private:
             entries = [
                 PrivacyLedger(self.profile).append(
-                    self.run.id, "pair", each, plan.delta, address, place
+                    self.run.id, plan.privacy_unit, each, plan.delta, address, stage=stage
                 )
-                for place, each in enumerate(mechanisms)
+                for stage, each in enumerate(mechanisms, start=1)
             ]
             alone = entries[0].epsilon_alone
             epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
@@ -434,7 +436,7 @@ class _Training:
             private=plan.private,
             epsilon=epsilon,
             delta=plan.delta if plan.private else None,
-            unit="pair" if plan.private else None,
+            unit=plan.privacy_unit if plan.private else None,
             mechanism=mechanism,
             environment=environment(str(outcome.dtype)),
             created=time.time(),

@@ -46,9 +46,9 @@ class TrainingRun:
         self.plan = plan
         self.run_id: str | None = None
         self.failure: Failure | None = None  # why the run failed, once it has
+        self._resumes: str | None = None  # the run to go on with
         self._profile = profile
         self._on_event = on_event
-        self._resumed: str | None = None
         self._child: Child | None = None
         self._started = 0.0
         self._stop: StopTraining | None = None
@@ -62,9 +62,14 @@ class TrainingRun:
         run_id: str,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> TrainingRun:
-        """A run of before that goes on: queued, interrupted, or failed for a passing reason."""
+        """The run `run_id`: queued, or to be started from its newest checkpoint where it was
+        interrupted or failed for a passing reason; see `Runs.resumable`.
+
+        Raises:
+            InvalidValueError: if there is no such run.
+        """
         run = cls(profile, Runs(profile.db).get(run_id).plan, on_event)
-        run._resumed = run_id
+        run._resumes = run_id
         return run
 
     @property
@@ -89,10 +94,8 @@ class TrainingRun:
         if self._child is not None:
             raise ChildError("This run was already started.")
         runs = Runs(self._profile.db)
-        if self._resumed is None:
-            self.run_id = runs.create(self.plan).id
-        else:
-            self.run_id = runs.reopen(self._resumed).id
+        resumes = self._resumes
+        self.run_id = (runs.create(self.plan) if resumes is None else runs.reopen(resumes)).id
         self._started = time.monotonic()
         self._child = Child(
             MODULE,
@@ -112,7 +115,7 @@ class TrainingRun:
             self.failure = Failure(
                 what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass
             )
-            status: RunStatus = "failed" if self._resumed is None else "interrupted"
+            status: RunStatus = "failed" if resumes is None else "interrupted"
             runs.finish(self.run_id, status, failure=self.failure)
             self._finish(RunFinished(run_id=self.run_id, status="failed"))
             raise

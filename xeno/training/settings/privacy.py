@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel
 
 from xeno.privacy.budget import DEFAULT_DELTA, DEFAULT_EPSILON, LEAST_SHARE
@@ -15,6 +17,14 @@ class PrivacySettings(BaseModel):
         "Learn with noise that hides every single pair.",
         quality="Noise costs quality, more so with few pairs.",
         privacy="Without it single pairs may be recoverable from the version.",
+    )
+    privacy_unit: Literal["pair", "conversation"] = setting(
+        "pair",
+        "Unit of privacy",
+        "What is hidden: whether any one pair was used, or all pairs of any one conversation.",
+        quality="A conversation counts once however many pairs it has, so there is less to learn.",
+        privacy="A conversation hides what several of its pairs say together.",
+        only="private",
     )
     epsilon: float = setting(
         DEFAULT_EPSILON,
