@@ -81,7 +81,7 @@ def run(name, megabytes, **changes):
             log.append(event.text)
 
     with open_profile(Home.at(folder / "home"), name) as profile:
-        Pairs(profile.db).add_many(pair(name, n) for n in range(16))
+        Pairs(profile.db).add_many(pair(name, n) for n in range(20))
         created = Runs(profile.db).create(
             plan_for(str(base), heldout_share=0.0, **{"epochs": 1, **changes})
         )
