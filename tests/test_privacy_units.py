@@ -21,6 +21,7 @@ from xeno.store.runs import Runs
 from xeno.training.adapters import lora_layers, trainable
 from xeno.training.forecast import forecast
 from xeno.training.microbatches import Limits, micro_batches
+from xeno.training.objectives import Dpo
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.rows import Row
@@ -30,6 +31,7 @@ from xeno.versions.registry import Registry
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook")
 
 BOUND = 0.05
+OBJECTIVE = Dpo("sigmoid", 0.3, sft_weight=0.5)
 
 
 def _brute_force(
@@ -40,7 +42,7 @@ def _brute_force(
     for group in groups:
         gradients = [torch.zeros_like(each) for each in trainable(adapted)]
         for row in group:
-            alone = torch.autograd.grad(_losses(policy, [row]).sum(), trainable(adapted))
+            alone = torch.autograd.grad(_losses(policy, [row], OBJECTIVE).sum(), trainable(adapted))
             for gradient, part in zip(gradients, alone, strict=True):
                 gradient += part
         norm = torch.stack([each.norm() for each in gradients]).norm()
@@ -72,7 +74,7 @@ def test_conversations_are_summed_before_clipping_wherever_the_batch_is_cut(
     units = torch.tensor([9, 9, 9, 0, 4, 4, 7])
     norms: list[float] = []
     for start in range(0, 7, most):
-        _losses(policy, rows[start : start + most]).sum().backward()
+        _losses(policy, rows[start : start + most], OBJECTIVE).sum().backward()
         norms += optimizer.accumulate(units[start : start + most]).tolist()
     before = [each.detach().clone() for each in trainable(adapted)]
     norms += optimizer.noisy_step().tolist()
