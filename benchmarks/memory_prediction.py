@@ -31,33 +31,34 @@ from xeno.training.plan import TrainingPlan
 from xeno.workers.training_client import TrainingRun
 
 LIMIT = 0.25
-_PAIRS = 40
 _WORDS = ("time", "water", "light", "house", "river", "stone", "music", "garden", "letter")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A run to predict and to measure. `words` are those of each text of a pair."""
+    """A run to predict and to measure, on so many `pairs` of texts of so many `words`."""
 
     name: str
+    pairs: int
     words: int
     large: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 CONFIGURATIONS = (
-    Configuration("starter", 60, settings={"max_steps": 20}),
+    Configuration("starter", 40, 60, settings={"max_steps": 20}),
     Configuration(
-        "starter private", 60, settings={"private": True, "private_steps": 6, "epsilon": 8.0}
+        "starter private", 40, 60, settings={"private": True, "private_steps": 6, "epsilon": 8.0}
     ),
     Configuration(
-        "135M bfloat16 short", 40, large=True, settings={"max_steps": 4, "dtype": "bfloat16"}
+        "135M bfloat16 short", 24, 40, large=True, settings={"max_steps": 3, "dtype": "bfloat16"}
     ),
     Configuration(
         "135M bfloat16 long",
+        8,
         300,
         large=True,
-        settings={"max_steps": 4, "dtype": "bfloat16", "batch_size": 4},
+        settings={"max_steps": 2, "dtype": "bfloat16", "batch_size": 4},
     ),
 )
 
@@ -90,9 +91,9 @@ def measure(folder: Path, wanted: Configuration) -> dict[str, Any]:
     base = large_model(folder / "large") if wanted.large else starter_folder()
     home = Home.at(folder / wanted.name.replace(" ", "-"))
     with open_profile(home, protection="file") as profile:
-        add_pairs(profile, wanted.words)
+        add_pairs(profile, wanted.pairs, wanted.words)
         plan = TrainingPlan.model_validate(
-            {"base": str(base), "private": False, "samples": False, "evaluations": 1}
+            {"base": str(base), "private": False, "samples": False, "evaluations": 1, "force": True}
             | wanted.settings
         )
         first = ran(profile, plan)  # from it the forecast knows the machine's speed
@@ -122,7 +123,7 @@ def ran(profile: Profile, plan: TrainingPlan) -> dict[str, Any]:
     return dict(Runs(profile.db).get(run_id).metrics)
 
 
-def add_pairs(profile: Profile, words: int) -> None:
+def add_pairs(profile: Profile, pairs: int, words: int) -> None:
     """Pairs of random words, of like length within a fifth."""
     draw = random.Random(0)
 
@@ -139,7 +140,7 @@ def add_pairs(profile: Profile, words: int) -> None:
             confidence=1.0,
             quality=1.0,
         )
-        for number in range(_PAIRS)
+        for number in range(pairs)
     )
 
 

@@ -159,7 +159,7 @@ def test_settings_are_listed_searched_and_explained(
     _, one = said(capsys, "settings", "show", "epochs")
     assert one["takes"] == "a whole number from 1 to 1000, or automatic"
     status, error = said(capsys, "settings", "show", "epocs")
-    assert status == 1
+    assert status != 0
     assert "'epochs'" in error["error"]["why"]
 
 
@@ -179,7 +179,7 @@ def test_options_make_a_plan_and_the_later_ones_win(
     assert (plan["beta"], plan["rate_scale"]) == (0.2, 0.5)
     assert plan["epochs"] == 5
     status, error = said(capsys, "settings", "export", "-", "--preset", "9gb")
-    assert status == 1
+    assert status != 0
     assert "'8gb'" in error["error"]["why"]
 
 
@@ -192,7 +192,7 @@ def test_an_exported_plan_can_be_checked(
     assert (status, found["changed"]) == (0, {"max_steps": 9})
     path.write_text("newest_pairs: 10\n", "utf-8")
     status, found = said(capsys, "settings", "check", str(path))
-    assert status == 1
+    assert status != 0
     assert "differential privacy" in found["error"]["why"]
 
 

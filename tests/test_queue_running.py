@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from xeno.errors import BaseModelError, InvalidValueError
-from xeno.events import ChatMessage, Event, Failure, LogLine, Progress, RunFinished
+from xeno.events import ChatMessage, Event, Failure, LogLine, Progress, RunFinished, RunStarted
 from xeno.jobs.attempt import Attempt
 from xeno.jobs.foreground import JobRun
 from xeno.jobs.job import Job, Limits
@@ -75,7 +75,7 @@ def plan(base: Path) -> Callable[..., TrainingPlan]:
 
 
 class Listener:
-    """Keeps the events, and lets a test wait for the first step."""
+    """Keeps the events, and lets a test wait for the third step."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -83,7 +83,7 @@ class Listener:
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and event.step == 3:
             self.stepped.set()
 
     def of(self, kind: type) -> list[Any]:
@@ -117,7 +117,9 @@ def test_a_crashed_trainer_is_tried_again_and_told_once(
 ) -> None:
     listener = Listener()
     with Queue(home) as queue:
-        run = JobRun(queue, taught, plan=plan(epochs=12, niceness=12), on_event=listener)
+        run = JobRun(
+            queue, taught, plan=plan(epochs=12, niceness=12, checkpoint_steps=1), on_event=listener
+        )
         run.start()
         assert listener.stepped.wait(120)
         assert run.pid is not None
@@ -128,6 +130,9 @@ def test_a_crashed_trainer_is_tried_again_and_told_once(
         assert finished.status == "completed"
         (job,) = queue.jobs(ended=True)
     assert (job.tries, job.failures, job.state) == (2, 1, "completed")
+    begun, again = listener.of(RunStarted)
+    assert begun.resumed_at == 0
+    assert again.resumed_at >= 2, "it goes on from its newest checkpoint"
     assert listener.of(RunFinished) == [finished]
     assert listener.of(Failure) == []
     assert any("tried again" in line.text for line in listener.of(LogLine))

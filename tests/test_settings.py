@@ -159,8 +159,8 @@ def test_a_pass_takes_every_pair_once_and_the_rest_after_a_pause_is_the_same() -
 
 
 def test_every_setting_of_the_steps_has_a_test() -> None:
-    # The micro batch and the limit of the gradient are tested with the trainer.
-    elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit"}
+    # These are tested with the trainer.
+    elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit", "trial"}
     tested = STEP_EFFECTS.keys() | SHAPED.keys() | BATCH_EFFECTS.keys() | elsewhere
     assert set(ScheduleSettings.model_fields) == tested
 
@@ -390,7 +390,8 @@ def test_settings_of_privacy_change_the_private_steps() -> None:
 
 
 def test_every_setting_of_privacy_has_a_test() -> None:
-    elsewhere = {"private", "epsilon", "delta", "max_grad_norm"}  # in the tests of the trainer
+    # These are tested with the trainer.
+    elsewhere = {"private", "privacy_unit", "epsilon", "delta", "max_grad_norm"}
     forecast = {"least_noise", "least_epsilon_share", "loud_noise"}
     steps = {"private_steps", "full_batch_below", "sampled_batch"}
     assert set(PrivacySettings.model_fields) == elsewhere | forecast | steps

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_rows import ARCHITECTURES, prepared, random_rows, relative
+from test_rows import ARCHITECTURES, SIZES, one_by_one, prepared, random_rows, relative
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xeno.privacy.mechanism import PrivateOptimizer
@@ -89,6 +89,37 @@ def test_the_head_never_holds_all_predictions_and_keeps_none_of_them() -> None:
         assert largest.numbers <= max(5 * vocabulary, head.weight.numel())
         kept[vocabulary] = sum(each.numel() for each in saved)
     assert 0 < kept[1000] == kept[4000]
+
+
+def _cohere() -> Any:
+    from transformers import CohereConfig, CohereForCausalLM
+
+    return CohereForCausalLM(CohereConfig(**SIZES, num_key_value_heads=2, logit_scale=0.3))
+
+
+def _granite() -> Any:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    return GraniteForCausalLM(GraniteConfig(**SIZES, num_key_value_heads=2, logits_scaling=4.0))
+
+
+def _unknown() -> Any:
+    """A model that does what its configuration does not say."""
+    model = ARCHITECTURES["llama"][0]()
+    plain = model.lm_head.forward
+    model.lm_head.forward = lambda hidden: plain(hidden) * 1.5
+    return model
+
+
+@pytest.mark.parametrize(("build", "known"), [(_cohere, True), (_granite, True), (_unknown, False)])
+def test_a_head_is_used_directly_only_where_it_gives_the_models_own_predictions(
+    build: Any, known: bool
+) -> None:
+    policy, _ = prepared(build, ("q_proj", "v_proj"))
+    assert policy.direct_head == known
+    rows = random_rows(4)
+    found = policy.logps(policy.collate(rows))
+    assert relative(found, one_by_one(policy.model, rows)) <= 1e-5
 
 
 # Packing -------------------------------------------------------------------------------------

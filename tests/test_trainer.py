@@ -31,6 +31,7 @@ from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.dataset import data_hash, split, training_pairs
 from xeno.training.plan import TrainingPlan
+from xeno.training.policy import Policy
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 
@@ -128,10 +129,27 @@ def test_the_same_inputs_give_the_same_adapter(home: Home, base: str) -> None:
 def test_micro_batches_only_change_the_memory(profile: Profile, base: str) -> None:
     add_pairs(profile, 24)
     losses = [
-        progress(run(profile, plan_for(base, micro_batch_size=size, heldout_share=0.0))[1])[-1].loss
-        for size in (8, 3)
+        progress(run(profile, plan_for(base, heldout_share=0.0, **size))[1])[-1].loss
+        for size in ({"micro_batch_size": 8}, {"micro_batch_size": 3}, {"tokens_at_once": 64})
     ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
+
+
+def test_no_micro_batch_has_more_tokens_than_planned(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    collate = Policy.collate
+
+    def counted(policy: Policy, rows: Any) -> Any:
+        seen.append([row.tokens for row in rows])
+        return collate(policy, rows)
+
+    monkeypatch.setattr(Policy, "collate", counted)
+    add_pairs(profile, 24)
+    run(profile, plan_for(base, tokens_at_once=200))
+    assert any(len(part) > 1 for part in seen)
+    assert all(len(part) == 1 or len(part) * max(part) <= 200 for part in seen)
 
 
 def test_a_private_run_stands_in_the_ledger_with_its_epsilon(profile: Profile, base: str) -> None:

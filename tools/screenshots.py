@@ -26,8 +26,9 @@ from ui.main_window import MainWindow
 from ui.session import PLAN, Session, read_settings
 from ui.theme import Theme
 from ui.widgets.message_view import EXAMPLES
+from xeno import ContextualMemory, CustomModelTrainer, PersonalizationEngine
 from xeno.paths import Home
-from xeno.store.profile import open_profile
+from xeno.store.profile import Profile, open_profile
 
 THINGS = [
     "bread",
@@ -57,6 +58,7 @@ def main() -> int:
     app = QApplication(sys.argv[:1])
     with tempfile.TemporaryDirectory() as folder:
         profile = open_profile(Home.at(folder))
+        tell_about_the_user(profile)
         theme = Theme(app)
         theme.apply("light")
         session = Session(profile, theme, read_settings(profile))
@@ -124,6 +126,29 @@ class Pictures:
             self.take(f"{mode}-personalization-{name.lower()}")
 
 
+def tell_about_the_user(profile: Profile) -> None:
+    """Something to believe, to remember, and to mean."""
+    engine = PersonalizationEngine(profile=profile)
+    engine.learner.set_consent(True)
+    engine.update_preference("tone", "friendly")
+    engine.update_preference("expertise_level.python", "advanced")
+    for stars, what in enumerate(("index a table", "join two tables", "back up a database"), 2):
+        reply = f"It is advisable to consult the manual before you {what}."
+        engine.record_interaction(f"hey how do i {what}??", reply, {"topic": "databases"}, stars)
+    memory = ContextualMemory(profile=profile)
+    memory.store_fact("home", "city", "Lisbon")
+    memory.store_fact("people", "sister", "Ana, a vet who lives in Porto and calls on Sundays")
+    memory.store_episode("meeting", "Planned the release with Sarah", {"with": "Sarah"})
+    memory.store_workflow("morning routine", ["Check email", "Make tea", "Read the plan"])
+    trainer = CustomModelTrainer(profile=profile)
+    for number in range(30):
+        trainer.add_training_example(
+            f"Set up a call with person {number}", "Booked.", {"intent": "schedule_meeting"}
+        )
+        trainer.add_training_example(f"Will it rain in town {number}?", "", {"intent": "weather"})
+    trainer.train_intent_classifier()
+
+
 def fill(pictures: Pictures, folder: Path) -> None:
     """Import pairs, chat, judge and correct a reply."""
     window = pictures.window
@@ -139,9 +164,10 @@ def fill(pictures: Pictures, folder: Path) -> None:
         lines.append(json.dumps(record))
     path.write_text("\n".join(lines) + "\nthis line is no JSON\n", encoding="utf-8")
     dialog = window.import_pairs()
-    dialog.path.setText(str(path))
-    dialog.start.click()
-    pictures.until(dialog.outcome.isVisible, 60)
+    dialog.panel.open(path)
+    pictures.until(dialog.panel.start.isEnabled, 60)
+    dialog.panel.start.click()
+    pictures.until(dialog.panel.outcome.isVisible, 60)
     pictures.settle()
     dialog.grab().save(str(pictures.out / "import.png"))
     dialog.close()
@@ -168,8 +194,12 @@ def train(pictures: Pictures, private: bool) -> None:
     window.tabs.setCurrentWidget(window.training)
     pictures.until(window.training.start.isEnabled, 60)
     window.training.start.click()
-    pictures.until(lambda: window.training.view.progress.value() >= 5 or not window.training.training)
-    pictures.take("light-training-private" if private else "light-training")
+    view = window.training.view
+    pictures.until(lambda: view.progress.value() >= 5 or not window.training.training)
+    for place, name in enumerate(("charts", "samples", "log")):
+        window.training.view.bar.setCurrentIndex(place)
+        pictures.take(f"light-training-{name}-private" if private else f"light-training-{name}")
+    window.training.view.bar.setCurrentIndex(0)
     pictures.until(lambda: not window.training.training)
     pictures.take("light-result-private" if private else "light-result")
     window.training.result.deploy.click()

@@ -61,6 +61,7 @@ SHORTCUTS = (
     ("F1", "This list"),
     ("Ctrl+Q", "Quit"),
 )
+NARROWEST = 588  # px of the tabs: what the pages of Personalization need
 _HOST_WORDS = {"starting": "Assistant is loading", "ready": "Assistant ready"}
 
 
@@ -90,6 +91,7 @@ class MainWindow(QMainWindow):
         self.tabs = QTabWidget()
         self.tabs.setAccessibleName("Tabs")
         self.tabs.setDocumentMode(True)
+        self.tabs.setMinimumWidth(NARROWEST)  # in a small window the assistant gives way first
         bar = self.tabs.tabBar()
         assert bar is not None
         bar.setDrawBase(False)

@@ -60,8 +60,7 @@ class PersonalizationTab(QWidget):
         self.stack = QStackedWidget()
         head = QHBoxLayout()
         head.setContentsMargins(20, 12, 20, 0)
-        head.addWidget(self.bar)
-        head.addStretch(1)
+        head.addWidget(self.bar, 1)  # all the room: a chosen page's name is wider than before
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)

@@ -22,10 +22,11 @@ _SURE = (
 )
 
 
-def title(dimension: str) -> str:
-    """The name of a preference: 'Style', 'Expertise in python'."""
+def title(dimension: str, *, brief: bool = False) -> str:
+    """The name of a preference: 'Style', 'Expertise in python', in `brief` 'Python'."""
     if dimension.startswith(EXPERTISE_PREFIX):
-        return f"Expertise in {dimension.removeprefix(EXPERTISE_PREFIX)}"
+        topic = dimension.removeprefix(EXPERTISE_PREFIX)
+        return topic[:1].upper() + topic[1:] if brief else f"Expertise in {topic}"
     return TITLES[dimension]
 
 

@@ -71,9 +71,9 @@ class TrainingTab(QWidget):
         self.page = Page()
         for part in (
             self.notice,
-            self._start_card(),
             self.view,
             self.result,
+            self._start_card(),
             self._advanced_card(),
             self._queue_card(),
             self._history_card(),
@@ -99,13 +99,13 @@ class TrainingTab(QWidget):
         card.add(self.setup)
         card.add(self.forecast)
         self.start = button("&Start training", "primary", name="Start training")
-        self.stop = button("S&top…", name="Stop training")
+        self.stop = self.view.stop
         self.state = label("", "muted")
         self.notify = QCheckBox("Tell me on the &desktop when it ends")
         self.notify.setAccessibleName("Tell me on the desktop when a run ends")
         self.notify.setChecked(bool(self._session.setting(notification.SETTING, True)))
         self.notify.toggled.connect(lambda on: self._session.set(notification.SETTING, on))
-        card.add(Flow(self.start, self.stop, self.notify, spacing=14))
+        card.add(Flow(self.start, self.notify, spacing=14))
         card.add(self.state)
         return card
 
@@ -214,7 +214,7 @@ class TrainingTab(QWidget):
         else:
             allow(self.stop, "" if self.training else "No run is training.")
         if not self.training:
-            self.state.setText(reason)
+            self._say(reason)
 
     # A run --------------------------------------------------------------------------------
 
@@ -245,7 +245,10 @@ class TrainingTab(QWidget):
         self.notice.hide()
         self.result.begin()
         self.view.begin()
-        self.state.setText("Loading the model and the pairs…")
+        bar = self.page.verticalScrollBar()
+        if bar is not None:
+            bar.setValue(0)
+        self._say("Loading the model and the pairs…")
         self._stopping = False
         self._gate()
 
@@ -277,9 +280,7 @@ class TrainingTab(QWidget):
         if event.resumed_at:
             runs = Runs(self._session.profile.db)
             self._session.do(lambda: runs.events(event.run_id), self.view.recall, owner=self)
-        self.state.setText(
-            "Training with privacy." if event.private else "Training without privacy."
-        )
+        self._say("Training with privacy." if event.private else "Training without privacy.")
 
     def _evaluated(self, event: Evaluated) -> None:
         self.view.evaluated(event)
@@ -295,7 +296,7 @@ class TrainingTab(QWidget):
         self._stopping = False
         self.view.ended(event)
         self._gate()
-        self.state.setText(ENDINGS[event.status])
+        self._say(ENDINGS[event.status])
         self.result.finished(event)
         self.runs.reload()
         if self.notify.isChecked() and not self.isActiveWindow():
@@ -305,6 +306,11 @@ class TrainingTab(QWidget):
             self._session.versions_changed.emit()
         else:
             self._feed.refresh()
+
+    def _say(self, text: str) -> None:
+        """Say how things stand, below Start."""
+        self.state.setText(text)
+        self.state.setVisible(bool(text))
 
     def _ask_stop(self) -> None:
         question = QMessageBox(self)
@@ -329,14 +335,14 @@ class TrainingTab(QWidget):
             return
         self._stopping = True
         self._gate()
-        self.state.setText("Stopping…")
+        self._say("Stopping…")
         self._session.do(lambda: thread.stop(keep))
 
     def put_back(self) -> None:
         """Leave the run in the queue, to go on from its newest checkpoint next time."""
         self._stopping = True
         self._gate()
-        self.state.setText("Putting the run back into the queue…")
+        self._say("Putting the run back into the queue…")
         self._session.runs.put_back()
 
     def showEvent(self, event: object) -> None:  # noqa: N802

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from ui.main_window import MainWindow
 from ui.pages.pairs_page import PairsPage
 from ui.pages.preferences_page import PreferencesPage
+from ui.widgets.basics import Page
 from ui.widgets.pairs_browser import PairsBrowser
 from xeno.personalization.engine import PersonalizationEngine
 from xeno.store.pairs import Pairs
@@ -155,3 +156,16 @@ def test_the_pages_turn_with_the_keyboard(window: MainWindow, qtbot: QtBot) -> N
     assert tab.bar.currentIndex() == 0
     qtbot.keyClick(tab, Qt.Key.Key_PageUp, control)
     assert tab.names[tab.bar.currentIndex()] == "Data"
+
+
+def test_every_page_fits_beside_the_assistant_in_the_smallest_window(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    window.resize(window.minimumSizeHint())
+    assert window.minimumSizeHint().width() <= 960  # half of a usual screen
+    for name in window.personalization.names:
+        page = window.personalization.open(name)
+        assert isinstance(page, Page)
+        bar = page.horizontalScrollBar()
+        assert bar is not None
+        qtbot.waitUntil(lambda bar=bar: bar.maximum() == 0)

@@ -142,7 +142,7 @@ class IntentsPage(Page):
         )
         self.table = Table("Examples", "No examples yet. Write one below.")
         self.table.show_model(self.examples, stretch=0)
-        self.table.widths(30, 20, 20)
+        self.table.widths(30, 16, 14)
         self.table.setMinimumHeight(220)
         self.text = QLineEdit()
         self.text.setAccessibleName("Text of the example")

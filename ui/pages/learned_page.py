@@ -95,7 +95,7 @@ class LearnedPage(Page):
             box.setToolTip(what[0].upper() + what[1:] + ".")
             box.clicked.connect(lambda on, name=name: self._switch(name, on))
             self.signals[name] = box
-        card.add(row(label("Learn from", wrap=False), *self.signals.values(), None, spacing=16))
+        card.add(row(label("Learn from", wrap=False), *self.signals.values(), None, spacing=10))
         return card
 
     def _beliefs_card(self) -> Card:
@@ -105,7 +105,7 @@ class LearnedPage(Page):
         )
         self.beliefs: RowsModel[Belief] = RowsModel(
             [
-                Column("Preference", lambda b: title(b.dimension)),
+                Column("Preference", lambda b: title(b.dimension, brief=True)),
                 Column("Belief", spoken, tip="How likely each value is"),
                 Column("Likeliest", lambda b: value_name(b.value) if b.evidence else NONE),
                 Column("How sure", how_sure),
@@ -114,8 +114,9 @@ class LearnedPage(Page):
             self,
         )
         self.table = Table("What is believed of you", "Nothing yet.", sortable=False)
-        self.table.show_model(self.beliefs, stretch=1)
-        self.table.widths(18, 14, 11, 14, 19)
+        self.table.show_model(self.beliefs, stretch=0)
+        self.table.widths(18, 10, 11, 14, 19)
+        self.table.hide_when_narrow(680, 3)  # how sure is what the drawing shows
         self.table.setItemDelegateForColumn(
             1, DistributionDelegate(self._session.theme, self.table)
         )
@@ -153,7 +154,8 @@ class LearnedPage(Page):
             "Evidence of this belief", "Nothing you did says anything about this yet."
         )
         self.evidence_table.show_model(self.evidence, stretch=4)
-        self.evidence_table.widths(10, 14, 12, 10)
+        self.evidence_table.widths(10, 15, 12, 7)
+        self.evidence_table.hide_when_narrow(640, 0)
         self.evidence_table.setMinimumHeight(170)
         selection = self.evidence_table.selectionModel()
         assert selection is not None

@@ -16,12 +16,13 @@ from PyQt6.QtWidgets import (
     QMessageBox,
     QSpinBox,
     QTextBrowser,
+    QWidget,
 )
 
 from ui.memory_dialog import KINDS, Draft, MemoryDialog, content_text
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import Card, Page, allow, button, label, row
+from ui.widgets.basics import Card, Page, SideBySide, allow, button, label, row
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
 from ui.words import count, moment, shown_of
@@ -106,7 +107,9 @@ class MemoryPage(Page):
         most = label("At &most", "muted", wrap=False)
         most.setTextFormat(Qt.TextFormat.AutoText)
         most.setBuddy(self.budget)
-        card.add(row(self.enabled, None, most, self.budget))
+        room = QWidget()
+        room.setLayout(row(most, self.budget, None, spacing=8))
+        card.add(SideBySide((self.enabled, 1), (room, 0)))
         words = (
             "Only what you put here is remembered. A reply is told what shares a telling word "
             "with your message, and shows what it was told."
@@ -144,7 +147,8 @@ class MemoryPage(Page):
             "Memories", "Nothing is remembered yet. Add a fact, an episode or a workflow."
         )
         self.table.show_model(self.memories, stretch=2)
-        self.table.widths(9, 15, 20, 9, 10)
+        self.table.widths(8, 14, 20, 7, 10)
+        self.table.hide_when_narrow(600, 4)
         self.table.setMinimumHeight(240)
         self.reader = QTextBrowser()
         self.reader.setAccessibleName("The selected memory")

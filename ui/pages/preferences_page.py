@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit
+from PyQt6.QtWidgets import QComboBox, QGridLayout, QHeaderView, QLabel, QLineEdit
 
 from ui.preference_words import learned_of, marked_prompt
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import Card, Page, Tool, allow, button, label, row
+from ui.widgets.basics import Card, Page, SideBySide, Tool, allow, button, label, row
 from ui.widgets.notice import Notice
 from ui.widgets.reply_preview import ReplyPreview
 from ui.widgets.table import Table
@@ -32,12 +32,12 @@ TITLES = {
     "tone": "&Tone",
 }
 WORDS = {
-    "professional": "Professional: to the point",
-    "casual": "Casual: as among colleagues",
-    "technical": "Technical: exact terms",
-    "brief": "Brief: the essentials",
+    "professional": "Professional: direct",
+    "casual": "Casual: relaxed",
+    "technical": "Technical: exact",
+    "brief": "Brief: essentials",
     "medium": "Medium",
-    "detailed": "Detailed: with examples",
+    "detailed": "Detailed: examples",
     "conversational": "Plain sentences",
     "structured": "Numbered steps",
     "bullet_points": "Bullet points",
@@ -76,11 +76,7 @@ class PreferencesPage(Page):
         self._earlier: Preferences | None = None  # before the last change made here
         self.notice = Notice(session.theme)
         self.add(self.notice)
-        columns = QHBoxLayout()
-        columns.setSpacing(16)
-        columns.addWidget(self._style_card(), 3)
-        columns.addWidget(self._expertise_card(), 2)
-        self.add(columns)
+        self.add(SideBySide((self._style_card(), 3), (self._expertise_card(), 2)))
         self.add(self._prompt_card())
         self.preview = ReplyPreview(session)
         self.add(self.preview)
@@ -150,13 +146,15 @@ class PreferencesPage(Page):
         self.topics: RowsModel[tuple[str, str]] = RowsModel(
             [
                 Column("Topic", lambda each: each[0]),
-                Column("Level", lambda each: WORDS[each[1]]),
-                Column("", lambda each: self._origin(EXPERTISE_PREFIX + each[0])),
+                Column("Level", lambda each: f"{WORDS[each[1]]}, {self._source(each[0])}"),
             ],
             self,
         )
         self.topic_table = Table("Expertise by topic", "No topics yet.")
         self.topic_table.show_model(self.topics, stretch=0)
+        columns = self.topic_table.horizontalHeader()
+        assert columns is not None
+        columns.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self.topic_table.setMinimumHeight(110)
         self.topic_table.setMaximumHeight(150)
         self.topic = QLineEdit()
@@ -233,6 +231,9 @@ class PreferencesPage(Page):
             [(name, prompt_prefix(each)) for name, each in others],
         )
 
+    def _source(self, topic: str) -> str:
+        return self._origin(EXPERTISE_PREFIX + topic)
+
     def _origin(self, key: str) -> str:
         if key in self._state.set_by_user:
             return "set by you"
@@ -243,9 +244,7 @@ class PreferencesPage(Page):
         allow(self.add_topic, "" if has_topic else "Write a topic first.")
         chosen = self.topic_table.chosen_row()
         reason = "" if chosen >= 0 else "Select a topic in the table first."
-        if chosen >= 0 and self._origin(EXPERTISE_PREFIX + self.topics.records[chosen][0]) != (
-            "set by you"
-        ):
+        if chosen >= 0 and self._source(self.topics.records[chosen][0]) != "set by you":
             reason = "This was learned; the page Learned shows why and lets you forget it."
         allow(self.remove_topic, reason)
 
@@ -311,5 +310,5 @@ class PreferencesPage(Page):
 
 def _words(key: str, value: str) -> str:
     if value == "friendly":
-        return "Friendly: warm and patient" if key == "communication_style" else "Friendly"
+        return "Friendly: patient" if key == "communication_style" else "Friendly"
     return WORDS[value]

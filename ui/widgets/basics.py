@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PyQt6.QtCore import QSize, Qt
-from PyQt6.QtGui import QKeySequence, QPainter, QPaintEvent, QShortcut
+from PyQt6.QtGui import QKeySequence, QPainter, QPaintEvent, QResizeEvent, QShortcut
 from PyQt6.QtWidgets import (
+    QBoxLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -103,6 +104,34 @@ class Page(QScrollArea):
             self.column.addWidget(item, stretch)
 
 
+class SideBySide(QWidget):
+    """Widgets beside each other where there is room, else one under the other.
+
+    Args:
+        shares: each widget with its share of the width.
+    """
+
+    def __init__(self, *shares: tuple[QWidget, int], spacing: int = 16) -> None:
+        super().__init__()
+        self._widgets = [widget for widget, _ in shares]
+        self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._box.setContentsMargins(0, 0, 0, 0)
+        self._box.setSpacing(spacing)
+        for widget, share in shares:
+            self._box.addWidget(widget, share)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        widest = max(widget.minimumSizeHint().width() for widget in self._widgets)
+        return QSize(widest, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        needed = sum(widget.minimumSizeHint().width() for widget in self._widgets)
+        needed += self._box.spacing() * (len(self._widgets) - 1)
+        way = QBoxLayout.Direction
+        self._box.setDirection(way.LeftToRight if needed <= self.width() else way.TopToBottom)
+        super().resizeEvent(event)
+
+
 def button(text: str, kind: str = "", *, tip: str = "", name: str = "") -> QPushButton:
     """A push button; `&` in `text` marks its mnemonic, `name` is what a screen reader says."""
     widget = QPushButton(text)
@@ -153,6 +182,7 @@ class Tool(QToolButton):
 def row(*items: QWidget | None, spacing: int = 10) -> QHBoxLayout:
     """The widgets side by side; None is the space that stretches."""
     layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(spacing)
     for item in items:
         if item is None:

@@ -18,7 +18,7 @@ from xeno.training.curves import CHARTS, HELD_OUT, TRAINING, Curves
 
 SMOOTHING = "ui.smoothing"
 _FIRST = ("loss", "reward_margin", "preference_accuracy")  # shown without asking for more
-_NARROWEST = 250  # pixels of a column
+_NARROWEST = 230  # pixels of a column
 _MOST_COLUMNS = 3
 _HIGHEST = 99  # percent
 
@@ -40,7 +40,8 @@ class ChartsPanel(QWidget):
         self.smoothing = QSlider(Qt.Orientation.Horizontal)
         self.smoothing.setRange(0, _HIGHEST)
         self.smoothing.setPageStep(10)
-        self.smoothing.setFixedWidth(150)
+        self.smoothing.setMinimumWidth(50)
+        self.smoothing.setMaximumWidth(150)
         self.smoothing.setAccessibleName("Smoothing of the curves, in percent")
         self.smoothing.setToolTip("Weight of what was before in the moving average. Arrow keys.")
         self.smoothing_value = label("", "muted", wrap=False)
@@ -55,9 +56,10 @@ class ChartsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(10)
-        self.legend = Swatches("Lines of the charts")
+        self.legend = Swatches("Lines of the charts", whole=True)
         line = row(title, self.smoothing, self.smoothing_value, self.legend, self.more, spacing=12)
-        line.setStretch(3, 1)
+        line.setStretch(1, 1)
+        line.setStretch(3, 2)
         layout.addLayout(line)
         layout.addLayout(self._grid)
         layout.addStretch(1)

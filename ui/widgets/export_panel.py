@@ -64,7 +64,7 @@ class ExportPanel(QWidget):
             combo.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-            combo.setMinimumContentsLength(14)
+            combo.setMinimumContentsLength(10)
         self.start = button("E&xport…", name="Choose where to, and export")
         self.cancel = button("Stop", name="Stop the export")
         self.progress = QProgressBar()

@@ -61,16 +61,31 @@ class Flow(QLayout):
 
     def _place(self, area: QRect, *, really: bool) -> int:
         """The height that the widgets need in `area`; they are put there if `really`."""
-        x, y, line = area.x(), area.y(), 0
+        y = area.y()
+        for line in self._lines(area.width()):
+            height = max(item.sizeHint().height() for item in line)
+            x = area.x()
+            for item in line:
+                size = item.sizeHint()
+                if really:
+                    middle = y + (height - size.height()) // 2
+                    width = min(size.width(), area.width())
+                    item.setGeometry(QRect(QPoint(x, middle), QSize(width, size.height())))
+                x += size.width() + self._apart
+            y += height + self._apart // 2
+        return max(0, y - self._apart // 2 - area.y())
+
+    def _lines(self, width: int) -> list[list[QLayoutItem]]:
+        """The visible items by line."""
+        lines: list[list[QLayoutItem]] = []
+        used = 0
         for item in self._items:
             if item.isEmpty():
                 continue
-            size = item.sizeHint()
-            if x > area.x() and x + size.width() > area.right() + 1:
-                x, y, line = area.x(), y + line + self._apart // 2, 0
-            if really:
-                width = min(size.width(), area.width())
-                item.setGeometry(QRect(QPoint(x, y), QSize(width, size.height())))
-            x += size.width() + self._apart
-            line = max(line, size.height())
-        return y + line - area.y()
+            needed = item.sizeHint().width()
+            if not lines or used + self._apart + needed > width:
+                lines.append([])
+                used = -self._apart
+            lines[-1].append(item)
+            used += self._apart + needed
+        return lines

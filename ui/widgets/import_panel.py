@@ -102,9 +102,10 @@ class ImportPanel(QWidget):
             combo.activated.connect(lambda _: self._look())
             title = label(field.capitalize(), "muted", wrap=False)
             title.setBuddy(combo)
-            grid.addWidget(title, place // 3, 2 * (place % 3))
-            grid.addWidget(combo, place // 3, 2 * (place % 3) + 1)
-            grid.setColumnStretch(2 * (place % 3) + 1, 1)
+            line, side = divmod(place, 2)
+            grid.addWidget(title, line, 2 * side)
+            grid.addWidget(combo, line, 2 * side + 1)
+            grid.setColumnStretch(2 * side + 1, 1)
             self.fields[field] = combo
         choose = row(self.path, self.browse, self.look, spacing=8)
         choose.setStretch(0, 1)

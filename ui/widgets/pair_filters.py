@@ -25,7 +25,7 @@ _KINDS: Mapping[str, tuple[FeedbackType, ...]] = {
     "Imported": ("import",),
 }
 _USED: Mapping[str, bool | None] = {
-    "Used or left out": None,
+    "Used or not": None,
     "Used in training": True,
     "Left out": False,
 }
@@ -83,7 +83,7 @@ class PairFilters(QWidget):
         self.used = _combo("Used in training or left out", _USED)
         self.score = _combo("Score", _SCORES)
         self.time = _combo("Time", _TIMES)
-        self.finding = _combo("Finding of the doctor", {"Findings or none": None})
+        self.finding = _combo("Finding of the doctor", {"Any findings": None})
         self.finding.addItem("With any finding", "any")
         for kind, name in FINDING_NAMES.items():
             self.finding.addItem(name, kind)

@@ -20,7 +20,7 @@ from PyQt6.QtWidgets import (
 from ui.pair_dialog import PairDialog
 from ui.pairs_model import PairsModel
 from ui.session import Session
-from ui.widgets.basics import allow, button, label, row
+from ui.widgets.basics import SideBySide, allow, button, label, row
 from ui.widgets.notice import Notice
 from ui.widgets.pair_filters import PairFilters
 from ui.widgets.pair_reader import PairReader
@@ -140,8 +140,10 @@ class PairsBrowser(QWidget):
         above.setContentsMargins(0, 0, 0, 0)
         above.setSpacing(8)
         above.addWidget(self.table, 1)
-        actions = (self.edit, self.use, self.weight, self.redact, self.keep, None, self.delete)
-        above.addLayout(row(*actions, spacing=8))
+        changes, others = QWidget(), QWidget()
+        changes.setLayout(row(self.edit, self.use, self.redact, self.keep, None, spacing=8))
+        others.setLayout(row(self.weight, None, self.delete, spacing=8))
+        above.addWidget(SideBySide((changes, 1), (others, 0), spacing=8))
         split = QSplitter(Qt.Orientation.Vertical)
         split.setChildrenCollapsible(False)
         split.setHandleWidth(10)
@@ -398,7 +400,7 @@ class PairsBrowser(QWidget):
         self._change(
             lambda: self._editor.keep(ids(), kinds),
             lambda changed: self._offer_undo(
-                f"{count(int(str(changed)), 'pair')} kept as they are.",
+                f"{count(int(str(changed)), 'pair')} kept.",
                 "The doctor scores them anew when it examines the pairs again.",
             ),
         )
@@ -457,7 +459,8 @@ def _table(model: PairsModel) -> Table:
     table.setMinimumHeight(210)
     table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
     table.show_model(model, stretch=0)
-    table.widths(12, 14, 14, 9, 6, 7, 10, 5)
+    table.widths(12, 14, 14, 9, 5, 6, 10, 4)
+    table.hide_when_narrow(620, 5, 6)  # weight and time; one can still sort by them
     header = table.horizontalHeader()
     assert header is not None
     header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)

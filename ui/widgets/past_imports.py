@@ -39,6 +39,7 @@ class PastImports(QWidget):
         self.table = Table("Imports so far", "Nothing was imported yet.")
         self.table.show_model(self.rows, stretch=3)
         self.table.widths(15, 16, 9, 14, 6, 7, 7)
+        self.table.hide_when_narrow(640, 2, 4, 5)
         self.table.setFixedHeight(180)
         self.undo = button(
             "&Undo import…", tip="Remove what it added (Del)", name="Undo the selected import"

@@ -41,6 +41,8 @@ class ReplyPreview(Card):
         self.other = QComboBox()
         self.other.setAccessibleName("Compare with")
         self.other.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.other.setPlaceholderText("Nothing differs yet")
+        self.other.setMinimumContentsLength(18)
         self.ask = button("&Compare", "primary", name="Compare the two replies")
         self.stop = button("&Stop", name="Stop the comparison")
         self.notice = Notice(session.theme, "Message about the comparison")
@@ -83,8 +85,8 @@ class ReplyPreview(Card):
         self.other.clear()
         for name, prompt in different:
             self.other.addItem(name, prompt)
-        if before == [name for name, _ in different]:
-            self.other.setCurrentIndex(self.other.findText(chosen))
+        same = before == [name for name, _ in different]
+        self.other.setCurrentIndex(self.other.findText(chosen) if same else 0)
         self._gate()
 
     def _gate(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PyQt6.QtCore import QObject, Qt, pyqtSignal
+from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QComboBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from ui.session import Session
@@ -33,6 +34,8 @@ METHODS = {
     "sft_dpo": ("Examples, then preferences", "SFT first, then DPO on the same adapter."),
 }
 _CUSTOM = "Custom"
+_COLUMNS = 3
+_WIDE = 600  # pixels, from which the choices stand side by side
 
 
 class RunSetup(QWidget):
@@ -76,7 +79,12 @@ class RunSetup(QWidget):
         layout.setSpacing(10)
         layout.addWidget(label("Base model", "tiny", wrap=False))
         layout.addWidget(self.base)
-        layout.addLayout(self._choices())
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(18)
+        self._grid.setVerticalSpacing(3)
+        self._columns = 0
+        self._arrange(_COLUMNS)
+        layout.addLayout(self._grid)
         line = row(self.privacy, self.privacy_link)
         line.setStretch(0, 1)
         layout.addWidget(self.ready)
@@ -114,15 +122,23 @@ class RunSetup(QWidget):
         for each in (self.method.combo, self.preset.combo, self.strength.combo, self.advise):
             allow(each, reason)
 
-    def _choices(self) -> QGridLayout:
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(18)
-        grid.setVerticalSpacing(3)
-        for column, each in enumerate((self.method, self.preset, self.strength)):
-            for line, part in enumerate((each.title, each.combo, each.sentence)):
-                grid.addWidget(part, line, column, Qt.AlignmentFlag.AlignTop)
-            grid.setColumnStretch(column, 1)
-        return grid
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._arrange(_COLUMNS if self.width() >= _WIDE else 1)
+
+    def _arrange(self, columns: int) -> None:
+        """Put the choices side by side, or one under the other."""
+        if columns == self._columns:
+            return
+        self._columns = columns
+        while self._grid.count():
+            self._grid.takeAt(0)
+        for place, each in enumerate((self.method, self.preset, self.strength)):
+            line, column = divmod(place, columns)
+            for part, widget in enumerate((each.title, each.combo, each.sentence)):
+                self._grid.addWidget(widget, 3 * line + part, column, Qt.AlignmentFlag.AlignTop)
+        for column in range(_COLUMNS):
+            self._grid.setColumnStretch(column, 1 if column < columns else 0)
 
     def _preset_picked(self, name: str) -> None:
         plan = self._session.plan()
@@ -156,7 +172,7 @@ class _Choice(QObject):
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.combo.setMinimumContentsLength(8)
+        self.combo.setMinimumContentsLength(5)
         self.title.setBuddy(self.combo)
         self.sentence: QLabel = label("", "tiny")
         self._sentences: dict[str, str] = {}

@@ -6,7 +6,7 @@ from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QProgressBar, QTabBar
 
 from ui.session import Session
-from ui.widgets.basics import Card
+from ui.widgets.basics import Card, button, row
 from ui.widgets.charts_panel import ChartsPanel
 from ui.widgets.readout import Readout
 from ui.widgets.run_log import RunLog
@@ -43,6 +43,7 @@ class RunView(Card):
         self.progress.setTextVisible(False)
         self.pace = Readout("Progress in words", strong=True)
         self.machine = Readout("What it runs on")
+        self.stop = button("S&top…", name="Stop training")
         self._latest: Progress | None = None  # not in words yet
         self._pace_timer = QTimer(self, singleShot=True, interval=_PACE)
         self._pace_timer.timeout.connect(self._show_pace)
@@ -58,7 +59,9 @@ class RunView(Card):
         self.bar.setDrawBase(False)
         self.bar.setExpanding(False)
         self._views = (self.charts, self.samples, self.log)
-        for part in (self.progress, self.pace, self.machine, self.bar):
+        line = row(self.pace, self.stop)
+        line.setStretch(0, 1)
+        for part in (self.progress, line, self.machine, self.bar):
             self.add(part)
         for title, view in (
             ("Charts", self.charts),

@@ -14,7 +14,7 @@ from ui.widgets.setting_editor import SettingEditor
 from xeno.training.settings.declaration import effects
 from xeno.training.settings.values import shown
 
-_EDITOR_WIDTH = 200
+_EDITOR_WIDTH = 170
 
 
 class SettingRow(QWidget):

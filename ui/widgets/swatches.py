@@ -16,12 +16,14 @@ class Swatches(QWidget):
 
     Args:
         name: what a screen reader says before the texts.
+        whole: never narrower than all its parts.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, whole: bool = False) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self._parts: tuple[tuple[str, str], ...] = ()
+        self._whole = whole
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def show_parts(self, parts: Sequence[tuple[str, str]], spoken: str = "") -> None:
@@ -32,13 +34,20 @@ class Swatches(QWidget):
         words = spoken or ", ".join(text for _, text in parts)
         self.setAccessibleDescription(words)
         self.setToolTip(words)
+        if self._whole:
+            self.updateGeometry()
         self.update()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(90, self.fontMetrics().height() + 4)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        return QSize(30, self.sizeHint().height())
+        width = 30
+        if self._whole:
+            dot = _DOT + _AFTER_DOT + _APART
+            widths = (self.fontMetrics().horizontalAdvance(text) for _, text in self._parts)
+            width = sum(each + dot for each in widths)
+        return QSize(width, self.sizeHint().height())
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
         painter = QPainter(self)

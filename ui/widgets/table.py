@@ -9,7 +9,7 @@ from PyQt6.QtCore import (
     QSortFilterProxyModel,
     Qt,
 )
-from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPalette
+from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PyQt6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from ui.rows_model import SORT_ROLE
@@ -23,6 +23,8 @@ class Table(QTableView):
         self.setAccessibleName(name)
         self.empty = empty
         self._sortable = sortable
+        self._least = 0
+        self._dispensable: tuple[int, ...] = ()
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -66,6 +68,15 @@ class Table(QTableView):
         one = self.fontMetrics().horizontalAdvance("0")
         for column, count in enumerate(characters):
             self.setColumnWidth(column, one * count + 18)
+
+    def hide_when_narrow(self, pixels: int, *columns: int) -> None:
+        """Hide these columns while the table is narrower than so many pixels."""
+        self._least, self._dispensable = pixels, columns
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        for column in self._dispensable:
+            self.setColumnHidden(column, self.width() < self._least)
+        super().resizeEvent(event)
 
     def chosen_row(self) -> int:
         """The selected row of the source model, -1 if none is selected."""

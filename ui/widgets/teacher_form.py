@@ -59,6 +59,10 @@ class TeacherForm(QWidget):
         self.task.setAccessibleName("What the teacher is to do")
         for text, task in _TASKS.items():
             self.task.addItem(text, task)
+        self.task.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.task.setMinimumContentsLength(14)
         self.limit = QSpinBox()
         self.limit.setAccessibleName("At most so many")
         self.limit.setRange(1, 10_000)
@@ -72,7 +76,8 @@ class TeacherForm(QWidget):
             first.setStretch(place, share)
         second = row(self.state, self.use, self.off, spacing=8)
         second.setStretch(0, 1)
-        third = row(self.task, self.limit, None, spacing=8)
+        third = row(self.task, self.limit, spacing=8)
+        third.setStretch(0, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)

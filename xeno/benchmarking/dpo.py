@@ -38,7 +38,9 @@ TARGETS = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. The slowest contender gets fewer pairs: it is a rate that counts."""
+    """How much is measured. The slowest contender gets fewer pairs, and is compared by the
+    operations that these need; `batches` are tried for TRL (larger ones of long texts take more
+    than 16 GB)."""
 
     rounds: int
     pairs: int
@@ -46,8 +48,8 @@ class Effort:
     batches: tuple[int, ...]
 
 
-FULL = Effort(rounds=3, pairs=24, pairs_defaults=8, batches=(2, 4, 8))
-QUICK = Effort(rounds=1, pairs=9, pairs_defaults=3, batches=(4,))
+FULL = Effort(rounds=3, pairs=24, pairs_defaults=4, batches=(1, 2, 4))
+QUICK = Effort(rounds=1, pairs=9, pairs_defaults=3, batches=(2,))
 
 Progress = Callable[[str], None]
 

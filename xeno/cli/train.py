@@ -34,7 +34,6 @@ from xeno.jobs.store import Queue
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
-from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
@@ -78,11 +77,10 @@ def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output:
     Raises:
         XenoError: if it cannot start, or failed.
     """
-    _refuse_second(profile)
     watcher = Watcher(output, known=announce(profile, plan, output).notes)
     with Queue(profile.home) as queue:
         training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
-        return follow(profile, training, watcher, on_stop, output)
+        return _followed(profile, training, watcher, on_stop, output)
 
 
 def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) -> int:
@@ -94,17 +92,12 @@ def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) ->
     watcher = Watcher(output)
     with Queue(profile.home) as queue:
         training = JobRun(queue, profile, resume=run_id, on_event=watcher.event)
-        return follow(profile, training, watcher, on_stop, output)
+        return _followed(profile, training, watcher, on_stop, output)
 
 
-def follow(
+def _followed(
     profile: Profile, training: JobRun, watcher: Watcher, on_stop: str | None, output: Output
 ) -> int:
-    """Start the run, wait for its end, and say what came of it; the exit status.
-
-    Raises:
-        XenoError: if it cannot start, or failed.
-    """
     training.start()
     finished = _waited(training, on_stop, output)
     failure = training.failure
@@ -144,21 +137,6 @@ def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
     )
     output.result(asdict(ahead))
     return 1 if ahead.blockers else 0
-
-
-def _refuse_second(profile: Profile) -> None:
-    runs = Runs(profile.db)
-    runs.mark_interrupted()
-    going = [
-        each.id for each in runs.all() if each.status in {"waiting", "running"} and not each.queued
-    ]
-    if going:
-        raise XenoError(
-            "Another run of this profile is going on.",
-            f"It is the run {going[0]}.",
-            "Wait until it has ended, stop it where it was started, or queue this one: "
-            "'xeno queue add'.",
-        )
 
 
 class Watcher:

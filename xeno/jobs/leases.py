@@ -13,8 +13,10 @@ be gone; the job then waits again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 
+from xeno.errors import XenoError
 from xeno.jobs.job import LEASE_SECONDS, Job, Reason, State
 from xeno.jobs.policy import Worker, retry_wait, startable
 from xeno.jobs.process import Identity
@@ -120,8 +122,11 @@ class Leases:
         return self._queue.get(taken.id)
 
     def leave(self) -> None:
-        """This worker asks for no more work: what it reserved is anybody's."""
-        with self._file.change():
+        """This worker asks for no more work: what it reserved is anybody's.
+
+        Where that cannot be written it is forgotten after PRESENCE_SECONDS.
+        """
+        with contextlib.suppress(XenoError), self._file.change():
             self._file.write("DELETE FROM workers WHERE id = ?", (self.worker.id,))
 
     # Inside a change ----------------------------------------------------------------------

@@ -25,6 +25,7 @@ from safetensors.torch import load, save
 
 from xeno.errors import DamagedDataError
 from xeno.events import Evaluated
+from xeno.models.loading import Dtype
 from xeno.privacy.noise import StreamState
 from xeno.store import files
 from xeno.store.checkpoint_keys import CheckpointKeys
@@ -79,6 +80,15 @@ class Origin(BaseModel):
     environment: dict[str, str | int]
     noise: tuple[float, ...]
     abandoned: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Dtype:
+        """The base's number format."""
+        return "bfloat16" if self.environment["dtype"] == "bfloat16" else "float32"
+
+    @property
+    def threads(self) -> int:
+        return int(self.environment["threads"])
 
 
 class Stream(BaseModel):

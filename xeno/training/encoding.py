@@ -18,8 +18,9 @@ from xeno.training.plan import TrainingPlan
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.row import Cut, Row
 from xeno.training.settings.objective import Stage
-from xeno.training.stages import NOUNS, StageData
+from xeno.training.stages import NOUNS, StageData, amount
 from xeno.training.units import by_unit, unit_of
+from xeno.words import count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -77,18 +78,21 @@ class StageRows:
 
     def notes(self) -> list[str]:
         """What happened to texts that were too long, in words without their text."""
-        noun, said = NOUNS[self.name], []
+        said = []
         counted = Counter(part for row in self.rows + self.measured for part in _parts_cut(row))
         if shortened := counted["prompt"]:
-            said.append(f"{shortened} prompts were too long and lost their beginning.")
+            words = count(shortened, "prompt was", "prompts were")
+            said.append(f"{words} too long and lost the beginning.")
         if shortened := counted["reply"]:
             said.append(
-                f"{shortened} {noun} were too long and lost their end, and the token that ends a "
-                "reply with it."
+                f"{amount(shortened, self.name)} lost the end of what was too long, and the token "
+                "that ends a reply with it."
             )
         if self.left_out:
+            left = len(self.left_out)
+            were = "was" if left == 1 else "were"
             first = self.left_out[0].reason
-            said.append(f"{len(self.left_out)} {noun} were left out. The first: {first}")
+            said.append(f"{amount(left, self.name)} {were} left out. The first: {first}")
         return said
 
     def cuts(self) -> list[dict[str, str | int]]:

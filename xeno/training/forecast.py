@@ -27,7 +27,7 @@ from xeno.training.optimizers import unusable
 from xeno.training.plan import TrainingPlan
 from xeno.training.presets import card_memory
 from xeno.training.recipe import Recipe, resolve
-from xeno.training.stages import NOUNS, StageData, stage_data
+from xeno.training.stages import StageData, amount, stage_data
 from xeno.training.units import count_units
 from xeno.words import count
 
@@ -219,7 +219,7 @@ def _sentence(
     run: NoiseForecast | None,
     budget: float,
 ) -> str:
-    what = ", then ".join(f"{len(stage.training)} {NOUNS[stage.name]}" for stage in stages)
+    what = ", then ".join(amount(len(stage.training), stage.name) for stage in stages)
     if not plan.private:
         return (
             f"Learns from {what} in {count(steps, 'step')} without differential privacy: "

@@ -6,11 +6,12 @@ The libraries are measured by every trainer on this machine. While a micro-batch
 every decoder layer keeps numbers for its backward pass: what its projections made, copies of the
 hidden state, and the weights of attention,
 
-    bytes of the format x layers x (tokens (outputs + 2 hidden) + heads x weights) x spread
+    bytes of the format x layers x (a tokens (outputs + 2 hidden) + b heads x weights)
 
-The count of weights is that of `xeno.training.segments`, which holds them in blocks. The spread is
-what the allocator holds beyond what is asked of it; it and the other constants are fitted to
-measured peaks (`benchmarks/memory_prediction.py`). Light: reads no weights, loads no library.
+The count of weights is that of `xeno.training.segments`, which holds them in blocks. The factors
+a and b, for what the allocator holds beyond what is asked of it and for what is given back
+meanwhile, and the other constants are fitted to measured peaks (docs/training.md). Light: reads
+no weights, loads no library.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ _LIBRARIES_FACT = "bytes of the training libraries"
 _LIBRARIES = 450e6
 _STARTED = 60e6
 """What the libraries take more once they compute."""
-_PROOF = 100e6
+_PROOF = 70e6
 """What proving an epsilon takes: numerical libraries, and densities on a fine grid."""
 _SPREAD = 1.6
+_ATTENTION_SPREAD = 0.6
 _HIDDEN_COPIES = 2
 """Hidden states that a layer keeps besides what its matrices make: its normed inputs."""
 _BLOCK = 128
@@ -94,9 +96,19 @@ def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequenc
         libraries=libraries(base.home) + _STARTED + (_PROOF if plan.private else 0.0),
         weights=float(width * base.parameters),
         adapter=recipe.trainable * (4 + 4 + state_bytes(plan) + per_unit),
-        activations=_SPREAD * width * (kept + attention),
+        activations=_spread(plan) * width * (_SPREAD * kept + _ATTENTION_SPREAD * attention),
         head=float(_HEAD_COPIES * 4 * plan.head_tokens * vocabulary),
     )
+
+
+def _spread(plan: TrainingPlan) -> float:
+    """What more is held where a shortcut is switched off."""
+    spread = 1.0
+    if not plan.fused_layers:
+        spread *= 1.15
+    if plan.attention == "dense":
+        spread *= 1.15
+    return spread if plan.one_row else 1.5 * spread
 
 
 def device(plan: TrainingPlan) -> str:

@@ -181,18 +181,17 @@ class Policy:
         layer, config = self.model.get_output_embeddings(), self.model.config.get_text_config()
         if type(layer) is not torch.nn.Linear:
             return
-        head = Head(
+        divisor = getattr(config, "logits_scaling", None) or 1.0  # Granite's way
+        self.head = Head(
             layer.weight,
             layer.bias,
-            scale=float(getattr(config, "logit_scale", None) or 1.0),
+            scale=float(getattr(config, "logit_scale", None) or 1.0) / float(divisor),
             cap=getattr(config, "final_logit_softcapping", None),
         )
-        for self.head in (head, replace(head, scale=1 / head.scale)):
-            got = _attempt(lambda: self.logits(apart))
-            bound = _ROUNDING.get(self.model.dtype, _COARSE_ROUNDING)
-            if got is not None and bool((got - truth).norm() <= bound * truth.norm()):
-                return
-        self.head = None
+        got = _attempt(lambda: self.logits(apart))
+        bound = _ROUNDING.get(self.model.dtype, _COARSE_ROUNDING)
+        if got is None or not bool((got - truth).norm() <= bound * truth.norm()):
+            self.head = None
 
     def _probe_forms(self, rows: Sequence[Row], truth: torch.Tensor) -> None:
         single = collate(rows, self.pad, 1)

@@ -130,13 +130,12 @@ class Memory:
     def _shrink(self) -> str | None:
         """Make the next parts smaller than the one that did not fit; how, in words."""
         count = len(self._part)
-        longest = max((row.tokens for row in self._part), default=0)
         if count > 1 and self._halvings:
             self._halvings -= 1
             self.limits = Limits(count // 2, self.limits.tokens)
             return f"at most {count // 2} pairs are computed at once from here on."
         if count > 1:
-            tokens = longest * count // 2
+            tokens = sum(row.tokens for row in self._part) // 2
             self.limits = Limits(self.limits.rows, tokens)
             return f"at most {tokens} tokens are computed at once from here on."
         if self._plan.memory_checkpointing and not self.twice:
@@ -150,9 +149,8 @@ class Memory:
         from transformers.modeling_layers import GradientCheckpointingLayer
 
         self.twice = True
-        self._model.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs={"use_reentrant": True}
-        )
+        new_name = getattr(self._model, "activation_checkpointing_enable", None)
+        (new_name or self._model.gradient_checkpointing_enable)({"use_reentrant": True})
         self._model.enable_input_require_grads()
         for module in self._model.modules():
             if isinstance(module, GradientCheckpointingLayer):

@@ -92,12 +92,6 @@ def origin(
     )
 
 
-def as_begun(plan: TrainingPlan, before: Origin) -> TrainingPlan:
-    """`plan` with the number format and the threads with which the run began."""
-    found = {name: before.environment[name] for name in ("dtype", "threads")}
-    return plan.model_copy(update=found)
-
-
 def processor() -> str:
     """What the results of the same arithmetic may depend on besides the libraries."""
     return f"{platform.processor() or platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
@@ -129,12 +123,9 @@ def same_data(profile: Profile, plan: TrainingPlan, before: Origin) -> list[Stag
     return found
 
 
-def differences(before: Origin, now: Origin, device: str) -> tuple[str, ...]:
+def differences(before: Origin, now: Origin) -> tuple[str, ...]:
     """In what the arithmetic of now differs from before, in words; empty where the run goes on
     bit for bit.
-
-    Args:
-        device: where the model is, such as "cpu".
 
     Raises:
         XenoError: if the inputs differ: the run cannot go on.
@@ -154,7 +145,7 @@ def differences(before: Origin, now: Origin, device: str) -> tuple[str, ...]:
         )
     names = sorted(before.environment.keys() | now.environment.keys())
     found = [name for name in names if before.environment.get(name) != now.environment.get(name)]
-    if device != "cpu":
+    if now.environment["device"] != "cpu":
         found.append("the order in which a graphics card adds")
     return tuple(found)
 

@@ -17,6 +17,7 @@ from xeno.privacy.rdp import Mechanism
 from xeno.training.dataset import split_for, units_for
 from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
 from xeno.training.settings.objective import STAGES, Stage
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.store.pairs import Pair
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from xeno.training.dataset import Sample
 
 NOUNS: dict[Stage, str] = {"dpo": "pairs", "kto": "rated replies", "sft": "replies to imitate"}
+_ONE: dict[Stage, str] = {"dpo": "pair", "kto": "rated reply", "sft": "reply to imitate"}
 _WAYS: dict[Stage, str] = {
     "dpo": "Correct replies in the chat, or import a file of preferences",
     "kto": "Rate replies in the chat with thumbs, or import rated replies",
@@ -52,6 +54,11 @@ class StageData:
         return self.training + self.held_out
 
 
+def amount(number: int, stage: Stage) -> str:
+    """So many of what `stage` learns from, such as "1 pair"."""
+    return count(number, _ONE[stage], NOUNS[stage])
+
+
 def stage_data(profile: Profile, plan: TrainingPlan) -> list[StageData]:
     """The stages of `plan` on what `profile` holds now."""
     found = []
@@ -71,16 +78,17 @@ def empty_stages(plan: TrainingPlan) -> list[StageData]:
 
 def too_few(stage: StageData, force: bool) -> InvalidValueError | None:
     """Why the stage cannot be trained, if there is too little to learn from."""
-    count, noun = len(stage.units), NOUNS[stage.name]
-    if count >= MINIMUM_PAIRS or (count and force):
+    units, noun = len(stage.units), NOUNS[stage.name]
+    if units >= MINIMUM_PAIRS or (units and force):
         return None
-    if not count:
+    if not units:
         return InvalidValueError(
             f"There are no {noun} yet.", "A run learns from them.", f"{_WAYS[stage.name]}."
         )
     return InvalidValueError(
         f"There are too few {noun} to train on.",
-        f"There are {count} {noun} and {MINIMUM_PAIRS} are needed.",
+        f"There {'is' if units == 1 else 'are'} {amount(units, stage.name)} and {MINIMUM_PAIRS} "
+        "are needed.",
         f"{_WAYS[stage.name]}, or choose to train with few {noun}.",
     )
 

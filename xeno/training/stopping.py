@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from xeno.events import StopTraining
-from xeno.training.adapters import lora_layers
 
 
 class Stopped(Exception):  # noqa: N818 - an order, not an error
@@ -75,8 +74,9 @@ class Stopping:
             if isinstance(output, torch.Tensor) and output.requires_grad:
                 output.register_hook(self._passed_back)  # type: ignore[no-untyped-call]
 
-        for _, layer in lora_layers(model):
-            layer.register_forward_hook(passed)
+        for module in model.modules():
+            if hasattr(module, "lora_A"):
+                module.register_forward_hook(passed)
 
     def _passed_back(self, _gradient: torch.Tensor) -> None:
         self.obey()

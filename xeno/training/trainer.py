@@ -53,7 +53,7 @@ from xeno.training.optimizers import build
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recovery import is_memory, memory_full
-from xeno.training.resume import abandoned, as_begun, differences, origin, processor, same_data
+from xeno.training.resume import abandoned, differences, origin, processor, same_data
 from xeno.training.samples import Samples
 from xeno.training.settings.evaluation import sample_prompts
 from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
@@ -139,8 +139,11 @@ class _Training:
         saved = self.checkpoints.latest()
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        # A resumed run computes as it began, also where a probe would choose otherwise by now.
-        device, dtype = set_up(as_begun(plan, saved.origin) if saved else plan, base)
+        device, dtype = set_up(plan, base)
+        if saved is not None:
+            # It computes as it began, also where a probe would choose otherwise by now.
+            dtype = saved.origin.dtype
+            torch.set_num_threads(saved.origin.threads)
         data = same_data(self.profile, plan, saved.origin) if saved else self._data()
         units = [unit for stage in data for unit in stage.units]
         self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
@@ -172,9 +175,10 @@ class _Training:
         policy.adapted()
         if plan.engine == "xeno":
             self.emit(LogLine(text=described(policy)))
-        now = origin(plan, base.base_hash, data, stages, environment(dtype), sigmas)
+        circumstances = environment(dtype) | {"device": device.type, "processor": processor()}
+        now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
         planned = [stage.recipe.steps for stage in stages]
-        now, exact = self._resume(saved, now, planned, device.type)
+        now, exact = self._resume(saved, now, planned)
         steps = sum(planned)
         self.emit(
             RunStarted(
@@ -214,7 +218,8 @@ class _Training:
             "cuts": [cut for stage in stages for cut in stage.cuts()],
         }
         order = outcome.stop or self.stop()  # it may have come after the last step
-        if order is not None and (not order.keep or taken == 0):
+        unwanted = order is not None and (not order.keep or taken == 0)
+        if unwanted or plan.trial:
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
@@ -260,13 +265,13 @@ class _Training:
         return data
 
     def _resume(
-        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int], device: str
+        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int]
     ) -> tuple[Origin, bool]:
         """What the run is from here on, and whether it goes on bit for bit; see
         `xeno.training.resume`."""
         told = self.runs.last_step(self.run.id)
         before, at = (now, 0) if saved is None else (saved.origin, saved.at)
-        others = () if saved is None else differences(before, now, device)
+        others = () if saved is None else differences(before, now)
         lost: Sequence[int] = (0,) * len(planned)
         if self.plan.private and (others or (saved is None and told)):
             lost = abandoned(planned, at, told)
@@ -566,7 +571,6 @@ def environment(dtype: str) -> dict[str, str | int]:
         "machine": platform.machine(),
         "dtype": dtype,
         "threads": torch.get_num_threads(),
-        "processor": processor(),
     }
 
 

@@ -46,7 +46,7 @@ class TrainingRun:
         self.plan = plan
         self.run_id: str | None = None
         self.failure: Failure | None = None  # why the run failed, once it has
-        self._resumes: str | None = None
+        self._resumes: str | None = None  # the run to go on with
         self._profile = profile
         self._on_event = on_event
         self._child: Child | None = None

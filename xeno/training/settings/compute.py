@@ -25,13 +25,6 @@ class ComputeSettings(BaseModel):
         ge=1,
         le=256,
     )
-    niceness: int = setting(
-        10,
-        "Niceness",
-        "How much the trainer gives way to other programs: 0 not at all, 19 always.",
-        ge=0,
-        le=19,
-    )
     measure_again: bool = setting(
         False,
         "Measure the machine again",

@@ -194,6 +194,11 @@ class ScheduleSettings(BaseModel):
         ge=0,
         le=1e6,
     )
+    trial: bool = setting(
+        False,
+        "Trial run",
+        "Train and measure, and make no version: nothing is kept but what was measured.",
+    )
     seed: int = setting(
         0,
         "Seed",
