@@ -70,6 +70,14 @@ def test_a_device_that_is_not_there_is_refused(base: BaseModel) -> None:
         compute.set_up(_plan(base, device="cuda"), base)
 
 
+def test_an_accelerator_that_is_not_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compute.passed_over(torch.device("cpu")) == ""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert compute._device("auto").type in ("cpu", "cuda")
+    assert "MPS" in compute.passed_over(torch.device("cpu"))
+    assert compute.passed_over(torch.device("cuda")) == ""
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

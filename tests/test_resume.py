@@ -62,6 +62,12 @@ PLANS = {
         "checkpoint_steps": 4,
     },
     "rated": {"method": "kto", "kto_pairs": True, "epochs": 2, "checkpoint_steps": 3},
+    "four bits": {
+        "private": True,
+        "epochs": 6,
+        "checkpoint_steps": 4,
+        "quantisation": "nf4",
+    },
     "dropout": {"epochs": 2, "checkpoint_steps": 4, "lora_dropout": 0.2, "optimizer": "nadam"},
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xeno.errors import BaseModelError
 from xeno.models.base import BaseModel
+from xeno.models.four_bit import FourBit, make_trainable
 from xeno.models.machine import read_fact, write_fact
 from xeno.paths import Home
 
@@ -90,10 +91,14 @@ def _bfloat16_wins() -> bool:
     return best[torch.bfloat16] <= best[torch.float32]
 
 
-def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
+def load_model(base: BaseModel, dtype: str, four_bit: FourBit | None = None) -> PreTrainedModel:
     """The model in `base`, in evaluation mode and without gradients.
 
     Safetensors only, no code from the folder, nothing from the network.
+
+    Args:
+        dtype: "bfloat16" or "float32"; of what is not in 4 bits, and of the computation.
+        four_bit: to hold its layers in 4 bits, which bitsandbytes is needed for.
 
     Raises:
         BaseModelError: if the library does not know the architecture, or weights are missing.
@@ -112,6 +117,7 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
             attn_implementation=attention,
             use_safetensors=True,
             output_loading_info=True,
+            **(four_bit.options(getattr(torch, dtype)) if four_bit else {}),
             **options,
         )
         return model, report
@@ -138,6 +144,8 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
         raise _unusable(base, f"Weights are missing or misshapen, the first is {missing[0]}.")
     if getattr(model, "_is_stateful", False):
         raise _unusable(base, "Recurrent models keep a state that cannot be shared across turns.")
+    if four_bit is not None:
+        make_trainable(model, base)
     model.eval()
     model.requires_grad_(False)
     return model  # type: ignore[no-any-return]

@@ -30,6 +30,7 @@ from xeno.privacy.noise import StreamState
 from xeno.store import files
 from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.training.early_stopping import BestState
+from xeno.training.quantisation import Quantisation
 from xeno.training.stability import StabilityState
 from xeno.versions.container import read_encrypted, write_encrypted
 
@@ -85,6 +86,11 @@ class Origin(BaseModel):
     def dtype(self) -> Dtype:
         """The base's number format."""
         return "bfloat16" if self.environment["dtype"] == "bfloat16" else "float32"
+
+    @property
+    def quantisation(self) -> Quantisation:
+        """How the base is held."""
+        return "nf4" if self.environment.get("quantisation") == "nf4" else "none"
 
     @property
     def threads(self) -> int:

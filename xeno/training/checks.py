@@ -41,6 +41,11 @@ def settings_checks(plan: TrainingPlan, unusable: str) -> list[Check]:
     return [Check("Settings", "red", problem) for problem in problems]
 
 
+def base_checks(packed: str) -> list[Check]:
+    """How the base is held, where that was not asked for: `packed` says why."""
+    return [Check("Base model", "amber", packed)] if packed else []
+
+
 def unit_checks(
     plan: TrainingPlan, stages: Sequence[StageData], left_out: Mapping[str, int]
 ) -> list[Check]:

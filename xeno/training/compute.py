@@ -10,11 +10,13 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
 from xeno.errors import InvalidValueError
 from xeno.models.loading import Dtype, bfloat16_is_faster, choose_dtype
 from xeno.models.machine import read_fact, write_fact
+from xeno.training import quantisation
 from xeno.training.policy import Policy, Shortcuts
 
 if TYPE_CHECKING:
@@ -31,8 +33,14 @@ def set_up(plan: TrainingPlan, base: BaseModel) -> tuple[torch.device, Dtype]:
     """Make this process compute as planned, and return the device and the base's number format.
 
     Raises:
-        InvalidValueError: if the plan asks for a device that is not there.
+        InvalidValueError: if the plan asks for a device or a library that is not there.
     """
+    if reason := quantisation.unusable(plan):
+        raise InvalidValueError(
+            "The base cannot be held in 4 bits here.",
+            reason,
+            "Set the quantisation to auto or none, or install bitsandbytes.",
+        )
     home = base.home
     torch.set_num_threads(plan.threads or threads(home, again=plan.measure_again))
     # "medium" lets products of float32 matrices run in bfloat16 where the processor has it.
@@ -44,6 +52,13 @@ def set_up(plan: TrainingPlan, base: BaseModel) -> tuple[torch.device, Dtype]:
     if plan.measure_again:
         bfloat16_is_faster(home, again=True)
     return device, choose_dtype(base, plan.dtype)
+
+
+def memory(device: torch.device) -> int:
+    """Bytes that `device` has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return psutil.virtual_memory().total
 
 
 def shortcuts(plan: TrainingPlan) -> Shortcuts:
@@ -69,10 +84,18 @@ def described(policy: Policy) -> str:
         form = "two sequences for each pair, which is slower"
     head = "predictions of reply tokens only" if policy.direct_head else "predictions of all tokens"
     layers = f", {policy.fused} fused layers" if policy.fused else ""
+    base = ", base in 4 bits" if getattr(policy.model, "is_loaded_in_4bit", False) else ""
     return (
         f"Computed on {policy.model.device.type} with {torch.get_num_threads()} threads: "
-        f"{form}, {head}{layers}."
+        f"{form}, {head}{layers}{base}."
     )
+
+
+def passed_over(device: torch.device) -> str:
+    """A sentence where this machine has an accelerator that runs do not use; otherwise empty."""
+    if device.type == "cpu" and torch.backends.mps.is_available():
+        return "Runs do not use Apple's graphics (MPS); this one is computed on the processor."
+    return ""
 
 
 def threads(home: Home | None = None, *, again: bool = False) -> int:

@@ -17,7 +17,7 @@ import psutil
 from xeno.models.base import BaseModel, inspect_base
 from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
-from xeno.training import checks, timing
+from xeno.training import checks, quantisation, timing
 from xeno.training.checks import Check, Verdict
 from xeno.training.disk import bytes_written
 from xeno.training.lengths import Encoded, encoded, said
@@ -26,6 +26,7 @@ from xeno.training.noise_forecast import NoiseForecast, noise_forecast
 from xeno.training.optimizers import unusable
 from xeno.training.plan import TrainingPlan
 from xeno.training.presets import card_memory
+from xeno.training.quantisation import choose, settled
 from xeno.training.recipe import Recipe, resolve
 from xeno.training.stages import StageData, amount, stage_data
 from xeno.training.units import count_units
@@ -83,6 +84,10 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         InvalidValueError: if the plan names modules that the base does not have.
     """
     base = inspect_base(Path(plan.base), profile.home)
+    where = device(plan)
+    choice = choose(plan, base, where, _device_memory(where))
+    problems = unusable(plan, where) or quantisation.unusable(plan)
+    plan = settled(plan, choice.quantisation, where)
     stages = stage_data(profile, plan)
     recipes = [
         resolve(stage.plan, count_units(stage.plan, stage.training), base.shapes)
@@ -102,7 +107,8 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         problem = _too_little_budget(plan, run, budget[0], spent)
     sentence = _sentence(plan, stages, steps, run, budget[0])
     made = [
-        *checks.settings_checks(plan, unusable(plan, device(plan))),
+        *checks.settings_checks(plan, problems),
+        *checks.base_checks(choice.reason),
         *checks.unit_checks(plan, stages, left_out),
         *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
     ]
@@ -161,7 +167,7 @@ def _needs(
     disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
     seconds = None
     if all(each.rows for each in found):
-        form = timing.form(device(plan), number_format(base, plan))
+        form = timing.form(plan.device, number_format(base, plan), plan.quantisation)
         parts = [
             timing.work(stage.plan, recipe, each.mean, len(stage.training), len(stage.held_out))
             for stage, recipe, each in zip(stages, recipes, found, strict=True)
@@ -207,8 +213,13 @@ def _too_little_budget(
     )
 
 
+def _device_memory(device: str) -> int:
+    """Bytes that `device` has; the machine's where the card's are not known."""
+    return (card_memory() if device == "cuda" else None) or psutil.virtual_memory().total
+
+
 def _memory_check(plan: TrainingPlan, needed: Memory) -> Check:
-    card = card_memory() if device(plan) == "cuda" else None
+    card = card_memory() if plan.device == "cuda" else None
     if card is not None:
         least = round(needed.least - needed.libraries)
         return checks.memory_check(needed.on_card, least, card, card)

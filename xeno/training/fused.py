@@ -22,6 +22,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from xeno.models.four_bit import is_packed, matrix
+
 _TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 """Largest relative difference between a layer and its replacement, by number format."""
 
@@ -68,9 +70,12 @@ def _replace(module: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Te
     parameter = next(module.parameters(), None)
     if parameter is None or parameter.device.type == "meta" or parameter.requires_grad:
         return False
-    width = parameter.shape[-1]
+    width, dtype = parameter.shape[-1], parameter.dtype
+    first: Any = getattr(module, "gate_proj", module)
+    if is_packed(first):
+        width, dtype = first.in_features, first.compute_dtype
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 5, width, generator=generator).to(parameter.device, parameter.dtype)
+    x = torch.randn(3, 5, width, generator=generator).to(parameter.device, dtype)
     try:
         with torch.no_grad():
             truth, got = module(x), forward(x)
@@ -79,7 +84,7 @@ def _replace(module: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Te
     if got.shape != truth.shape or got.dtype != truth.dtype:
         return False
     error = (got - truth).float().norm() / truth.float().norm()
-    if not bool(error <= _TOLERANCE.get(parameter.dtype, 0.0)):
+    if not bool(error <= _TOLERANCE.get(dtype, 0.0)):
         return False
     module.forward = forward
     return True
@@ -157,13 +162,13 @@ class _GatedProduct(torch.autograd.Function):
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether the layer is W x + s B A x and nothing else."""
+    """Whether the layer is W x + s B A x and nothing else, W as it is or in 4 bits."""
     from peft.tuners.lora.layer import Linear
 
     names = list(layer.lora_A)
+    dense = type(layer) is Linear and type(layer.base_layer) is torch.nn.Linear
     return (
-        type(layer) is Linear
-        and type(layer.base_layer) is torch.nn.Linear
+        (dense or is_packed(layer.base_layer))
         and len(names) == 1
         and layer.active_adapters == names
         and not layer.lora_variant
@@ -198,7 +203,8 @@ def _adapted_forward(layer: Any, flow: Flow) -> Callable[..., torch.Tensor]:
 
 
 class _Adapted(torch.autograd.Function):
-    """y = W x + b + s B A x with W and b frozen, in the number format of x.
+    """y = W x + b + s B A x with W and b frozen, in the number format of x; W may be in 4 bits,
+    and is then made from them in each pass.
 
     The product with A is small beside that with W, so what is kept for the gradient is A x and,
     where A is trained, x, which layers that share their input share.
@@ -215,16 +221,17 @@ class _Adapted(torch.autograd.Function):
         scale: float,
         flow: Flow,
     ) -> torch.Tensor:
-        y = F.linear(x, weight, bias)
+        y = F.linear(x, matrix(weight, x.dtype), bias)
         low = F.linear(x, a.to(x.dtype))
         y.view(-1, y.shape[-1]).addmm_(low.view(-1, low.shape[-1]), b.to(x.dtype).T, alpha=scale)
-        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, low, a, b, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, low, a, b)
+        ctx.weight = weight  # as it is: a saved tensor forgets how it is packed
         ctx.scale, ctx.per_unit, ctx.bounds = scale, flow.per_unit, flow.bounds
         return y
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> Any:
-        x, low, a, b, weight = ctx.saved_tensors
+        x, low, a, b = ctx.saved_tensors
         d_y = outputs[0]
         to_x, to_a, to_b = ctx.needs_input_grad[:3]
         d_x = d_a = None
@@ -232,7 +239,7 @@ class _Adapted(torch.autograd.Function):
             d_low = (d_y @ b.to(d_y.dtype)).mul_(ctx.scale)
             d_a = _gradient(d_low, x, ctx, a) if to_a else None
             if to_x:
-                d_x = d_y @ weight
+                d_x = d_y @ matrix(ctx.weight, d_y.dtype)
                 d_x.view(-1, d_x.shape[-1]).addmm_(d_low.view(-1, len(a)), a.to(d_y.dtype))
         d_b = _gradient(d_y, low, ctx, b).mul_(ctx.scale) if to_b else None
         if ctx.per_unit:

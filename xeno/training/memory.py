@@ -22,8 +22,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xeno.models.four_bit import bytes_per_number
 from xeno.models.loading import SMALL, bfloat16_known
 from xeno.models.machine import read_fact, write_fact
+from xeno.training.modules import packable
 from xeno.training.optimizers import state_bytes
 from xeno.training.plan import TrainingPlan
 from xeno.training.presets import card_memory
@@ -78,7 +80,7 @@ class Memory:
 
 
 def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequence[Row]) -> Memory:
-    """The memory that a run of `plan` takes.
+    """The memory that a run of `plan` takes; a quantisation that is still open is taken as none.
 
     Args:
         rows: of the run, or a sample of them; empty where they are not known, and then every
@@ -94,11 +96,19 @@ def predicted(base: BaseModel, plan: TrainingPlan, recipe: Recipe, rows: Sequenc
     per_unit = 2.0 * 4 * len(part) if plan.private else 0.0  # gradients of every pair, and norms
     return Memory(
         libraries=libraries(base.home) + _STARTED + (_PROOF if plan.private else 0.0),
-        weights=float(width * base.parameters),
+        weights=_weights(base, plan, width),
         adapter=recipe.trainable * (4 + 4 + state_bytes(plan) + per_unit),
         activations=_spread(plan) * width * (_SPREAD * kept + _ATTENTION_SPREAD * attention),
         head=float(_HEAD_COPIES * 4 * plan.head_tokens * vocabulary),
     )
+
+
+def _weights(base: BaseModel, plan: TrainingPlan, width: int) -> float:
+    """Bytes of the base, in the number format of `width` bytes or partly in 4 bits."""
+    if plan.quantisation != "nf4":
+        return float(width * base.parameters)
+    packed = packable(base.shapes)
+    return bytes_per_number(plan.double_quantisation) * packed + width * (base.parameters - packed)
 
 
 def _spread(plan: TrainingPlan) -> float:

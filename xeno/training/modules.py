@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from xeno.errors import BaseModelError, InvalidValueError
 from xeno.training.settings.adapter import AdapterSettings
@@ -76,12 +77,19 @@ def _chosen(linear: set[str], group: str, written: str, private: bool) -> tuple[
 
 def linear_modules(shapes: Shapes) -> set[str]:
     """The last names of layers with a matrix, but for embeddings and the head."""
-    found = set()
+    return {path.rpartition(".")[2] for path in _linear(shapes)}
+
+
+def packable(shapes: Shapes) -> int:
+    """How many numbers are in those layers: what can be held in 4 bits."""
+    return sum(math.prod(shapes[f"{path}.weight"]) for path in _linear(shapes))
+
+
+def _linear(shapes: Shapes) -> Iterator[str]:
     for name, shape in shapes.items():
         path = name.removesuffix(".weight")
         if path != name and len(shape) == 2 and not any(word in path for word in _OUTSIDE):
-            found.add(path.rpartition(".")[2])
-    return found
+            yield path
 
 
 def layers(shapes: Shapes, settings: AdapterSettings) -> tuple[int, ...] | None:

@@ -114,6 +114,8 @@ class TrainingPlan(
             found.append("The engine trl is for the method dpo.")
         if self.lora_dropout > 0:
             found.append("TRL drops out either nothing or parts of the base too.")
+        if self.quantisation == "nf4":
+            found.append("Over a base in 4 bits TRL rounds the adapter to bfloat16.")
         unknown = self.length_normalisation or self.loss == "conservative"
         if unknown and self.trl_loss == "as_planned":
             found.append("TRL has neither the loss conservative nor length normalisation of it.")

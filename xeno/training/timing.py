@@ -57,9 +57,9 @@ def total(parts: Iterable[Work]) -> Work:
     return Work(sum(each.trained for each in found), sum(each.scored for each in found))
 
 
-def form(device: str, dtype: str) -> str:
+def form(device: str, dtype: str, quantisation: str = "none") -> str:
     """How a run is computed, as far as its speed follows from it."""
-    return f"{dtype} on {device}"
+    return f"{dtype} on {device}" + (f", {quantisation}" if quantisation == "nf4" else "")
 
 
 def remember(base: BaseModel, form: str, done: Work, start: float, seconds: float) -> None:

@@ -28,6 +28,7 @@ from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
+from xeno.models.four_bit import FourBit
 from xeno.models.loading import load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
 from xeno.privacy.ledger import PrivacyLedger
@@ -38,7 +39,7 @@ from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.attempt import Attempt
 from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, sweep
-from xeno.training.compute import described, set_up, shortcuts
+from xeno.training.compute import described, memory, passed_over, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.guards import Guards, Readings
@@ -52,6 +53,7 @@ from xeno.training.modules import layers
 from xeno.training.optimizers import build
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
+from xeno.training.quantisation import Choice, choose, settled
 from xeno.training.recovery import is_memory, memory_full
 from xeno.training.resume import origin, processor, same_data
 from xeno.training.samples import Samples
@@ -142,19 +144,28 @@ class _Training:
             # It computes as it began, also where a probe would choose otherwise by now.
             dtype = saved.origin.dtype
             torch.set_num_threads(saved.origin.threads)
-        data = same_data(self.profile, plan, saved.origin) if saved else self._data()
+            choice = Choice(saved.origin.quantisation, "")
+        else:
+            choice = choose(plan, base, device.type, memory(device))
+        chosen = settled(plan, choice.quantisation, device.type)
+        data = same_data(self.profile, chosen, saved.origin) if saved else self._data(chosen)
         units = [unit for stage in data for unit in stage.units]
-        self.runs.describe(self.run.id, base.base_hash, data_hash(units), environment(dtype))
+        surroundings = environment(dtype, choice.quantisation)
+        self.runs.describe(self.run.id, base.base_hash, data_hash(units), surroundings)
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
         stages = [encode_stage(tokenizer, stage, base.shapes, limit) for stage in data]
         sigmas = self._noise(stages, saved) if plan.private else [0.0] * len(stages)
-        for note in (*base.notes, *(said for stage in stages for said in stage.notes())):
-            self.emit(LogLine(text=note))
+        said = (note for stage in stages for note in stage.notes())
+        for note in (*base.notes, *said, choice.reason, passed_over(device)):
+            if note:
+                self.emit(LogLine(text=note))
 
         remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        model: Any = load_model(base, dtype)
+        packed = choice.quantisation == "nf4"
+        four_bit = FourBit(device.type, plan.double_quantisation) if packed else None
+        model: Any = load_model(base, dtype, four_bit)
         policy = Policy(
             model.to(device),
             tokenizer.pad_token_id or 0,
@@ -173,7 +184,7 @@ class _Training:
         policy.adapted()
         if plan.engine == "xeno":
             self.emit(LogLine(text=described(policy)))
-        circumstances = environment(dtype) | {"device": device.type, "processor": processor()}
+        circumstances = surroundings | {"device": device.type, "processor": processor()}
         now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
         planned = [stage.recipe.steps for stage in stages]
         attempt = Attempt(
@@ -206,7 +217,7 @@ class _Training:
         taken = sum(each.steps for each in outcomes)
         if taken == steps and saved is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
-            form = timing.form(device.type, dtype)
+            form = timing.form(device.type, dtype, choice.quantisation)
             timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
@@ -249,15 +260,15 @@ class _Training:
             seconds=time.monotonic() - begun,
         )
 
-    def _data(self) -> list[StageData]:
-        """What each stage learns from; an error where that is too little."""
-        if reasons := self.plan.contradictions():
+    def _data(self, plan: TrainingPlan) -> list[StageData]:
+        """What each stage of `plan` learns from; an error where that is too little."""
+        if reasons := plan.contradictions():
             raise InvalidValueError(
                 "These settings do not go together.", " ".join(reasons), "Change one of them."
             )
-        data = stage_data(self.profile, self.plan)
+        data = stage_data(self.profile, plan)
         for stage in data:
-            if error := too_few(stage, self.plan.force):
+            if error := too_few(stage, plan.force):
                 raise error
         return data
 
@@ -438,7 +449,7 @@ class _Training:
             delta=plan.delta if plan.private else None,
             unit=plan.privacy_unit if plan.private else None,
             mechanism=mechanism,
-            environment=environment(str(outcome.dtype)),
+            environment=environment(str(outcome.dtype), stages[0].plan.quantisation),
             created=time.time(),
         )
 
@@ -476,16 +487,20 @@ def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, floa
     }
 
 
-def environment(dtype: str) -> dict[str, str | int]:
+def environment(dtype: str, quantisation: str) -> dict[str, str | int]:
     """What the numbers of a run may depend on besides its plan and its pairs."""
+    packing = ("bitsandbytes",) if quantisation == "nf4" else ()
     found: dict[str, str | int] = {
-        name: importlib.metadata.version(name) for name in ("xeno", *_LIBRARIES) if _known(name)
+        name: importlib.metadata.version(name)
+        for name in ("xeno", *_LIBRARIES, *packing)
+        if _known(name)
     }
     return found | {
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
         "dtype": dtype,
+        "quantisation": quantisation,
         "threads": torch.get_num_threads(),
     }
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xeno.errors import XenoError
 from xeno.events import Evaluated, Event, LogLine, Progress, StopTraining
 from xeno.models.loading import quiet
 from xeno.training.batches import passes
@@ -50,20 +49,7 @@ def train_with_trl(
     emit: Callable[[Event], None],
     stop: Stop,
 ) -> Outcome:
-    """Take the steps of `stage`; a stop is obeyed after each.
-
-    Raises:
-        XenoError: if TRL is not installed.
-    """
-    try:
-        import trl  # noqa: F401
-    except ImportError as error:
-        raise XenoError(
-            "The engine trl is not installed.",
-            "It needs the package trl, which does not come with the program.",
-            "Install it into the program's environment (pip install 'trl>=1.16,<1.17'), or choose "
-            "the engine xeno.",
-        ) from error
+    """Take the steps of `stage`; a stop is obeyed after each."""
     if any(row.weight != 1.0 for row in stage.rows):
         emit(LogLine(level="warning", text="TRL weighs all pairs the same."))
     if stage.plan.micro_batch_size < stage.recipe.batch_size:

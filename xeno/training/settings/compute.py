@@ -14,7 +14,7 @@ class ComputeSettings(BaseModel):
         "auto",
         "Device",
         "Where the run is computed: on the graphics card where torch can use one (CUDA), "
-        "otherwise on the processor.",
+        "otherwise on the processor. Apple's graphics (MPS) are not used.",
         memory="On a graphics card its own memory is used.",
     )
     threads: int | None = setting(
