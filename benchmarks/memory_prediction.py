@@ -4,7 +4,7 @@
 
 Real runs in real trainer children, each with a profile of its own: the starter model with and
 without privacy, and a model of SmolLM2-135M's shape with random weights in bfloat16 on short and
-on long pairs. Memory is the peak resident size of the child. Time is measured on a second run of
+on long pairs, and in 4 bits. Memory is the peak resident size of the child. Time is measured on a second run of
 the same settings, since the first one is the probe that the forecast learns the machine's speed
 from. Fails if a memory prediction is off by more than a quarter.
 """
@@ -52,6 +52,13 @@ CONFIGURATIONS = (
     ),
     Configuration(
         "135M bfloat16 short", 24, 40, large=True, settings={"max_steps": 3, "dtype": "bfloat16"}
+    ),
+    Configuration(
+        "135M 4 bits short",
+        24,
+        40,
+        large=True,
+        settings={"max_steps": 3, "dtype": "bfloat16", "quantisation": "nf4"},
     ),
     Configuration(
         "135M bfloat16 long",

@@ -79,7 +79,7 @@ def matrix(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def make_trainable(model: Any, base: BaseModel) -> None:
-    """Keep the packed layers of `model` in the form that has a gradient.
+    """Keep the packed layers of `model`, as it was loaded, in the form that has a gradient.
 
     On processors with AVX512-BF16 a packed layer otherwise rearranges its weights for good the
     first time that it computes without a gradient, and what lies before it never gets one again.
@@ -98,6 +98,9 @@ def make_trainable(model: Any, base: BaseModel) -> None:
             "Most of its weights are not in linear layers, which alone can be packed.",
             "Set the quantisation to none, or choose another base model.",
         )
+    for each in model.parameters():
+        if each.is_floating_point() and each.device.type == "cpu":
+            each.data = each.data.clone()  # the files stay mapped while anything lies in them
 
 
 def _ends(model: Any) -> list[Any]:

@@ -49,10 +49,9 @@ def choose(plan: TrainingPlan, base: BaseModel, device: str, memory: int) -> Cho
     needed = _needed(plan, base, device)
     if needed <= _ROOM * memory or plan.engine == "trl" or not has_bitsandbytes():
         return Choice("none", "")
-    slower = ", which is slower" if device == "cpu" else ""
     return Choice(
         "nf4",
-        f"The base is held in 4 bits (NF4){slower}: in {number_format(base, plan)} a run would "
+        f"The base is held in 4 bits (NF4): in {number_format(base, plan)} a run would "
         f"need about {needed / _GB:.1f} GB, and this device has {memory / _GB:.1f}.",
     )
 

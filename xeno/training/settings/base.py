@@ -23,8 +23,7 @@ class BaseModelSettings(BaseModel):
         "nf4 holds the layers of the base in 4 bits while the run trains; auto does so only where "
         "the base would not fit into memory otherwise. The version serves on the base as it is.",
         memory="nf4 takes about a quarter of what bfloat16 takes, embeddings and head excepted.",
-        quality="What is learned fits the rounded base. On a processor it is about three times "
-        "slower.",
+        quality="What is learned fits the rounded base. On a processor loading takes long.",
     )
     double_quantisation: bool = setting(
         True,
