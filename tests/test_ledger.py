@@ -130,3 +130,12 @@ def test_the_same_release_of_the_same_run_is_paid_for_once(profile: Profile) -> 
     longer = RUN.model_copy(update={"steps": RUN.steps + 1})
     assert _append(ledger, 1, longer) > first
     assert len(ledger.entries()) == 2
+
+
+def test_two_equal_stages_of_a_run_are_both_paid_for(profile: Profile) -> None:
+    ledger, version = PrivacyLedger(profile), "a" * 64
+    for _ in range(2):  # the second time after an interruption
+        for stage in (1, 2):
+            ledger.append("run", "pair", RUN, DELTA, version, stage=stage)
+    assert len(ledger.entries()) == 2
+    assert ledger.spent() == proved_epsilon([RUN, RUN], DELTA)

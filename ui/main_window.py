@@ -249,7 +249,7 @@ class MainWindow(QMainWindow):
         if runs:
             self.notice.inform(
                 f"{count(len(runs), 'run')} did not end when XENO was last closed.",
-                "Your pairs and versions are as they were. 'xeno runs resume' goes on with it.",
+                "Your pairs and versions are as they were. It can be resumed in the Training tab.",
                 kind="warning",
                 action="&Show it",
                 do=lambda: self.tabs.setCurrentWidget(self.training),

@@ -17,8 +17,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,7 +36,8 @@ from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
 from xeno.training import timing
 from xeno.training.adapters import attach, extract
-from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, LoopState, Origin, sweep
+from xeno.training.attempt import Attempt
+from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, sweep
 from xeno.training.compute import described, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
@@ -53,14 +53,13 @@ from xeno.training.optimizers import build
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recovery import is_memory, memory_full
-from xeno.training.resume import abandoned, differences, origin, processor, same_data
+from xeno.training.resume import origin, processor, same_data
 from xeno.training.samples import Samples
 from xeno.training.settings.evaluation import sample_prompts
 from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
 from xeno.training.stopping import Stopping
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
-from xeno.words import count
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -131,7 +130,6 @@ class _Training:
         self.emit: Emit = journal.note
         self.stop = stop
         self.readings = readings
-        self.renewed = False  # whether older checkpoints hold a stream that must not go on
         self.checkpoints = Checkpoints(profile, run.id, run.plan.checkpoints_kept)
 
     def carry_out(self, begun: float) -> RunFinished:
@@ -178,7 +176,10 @@ class _Training:
         circumstances = environment(dtype) | {"device": device.type, "processor": processor()}
         now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
         planned = [stage.recipe.steps for stage in stages]
-        now, exact = self._resume(saved, now, planned)
+        attempt = Attempt(
+            self.runs, self.run.id, self.checkpoints, now, planned, saved, private=plan.private
+        )
+        attempt.tell(self.emit)
         steps = sum(planned)
         self.emit(
             RunStarted(
@@ -200,8 +201,7 @@ class _Training:
         if plan.engine == "trl":
             outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
         else:
-            progress = _Attempt(now, saved, exact)
-            outcomes = self._steps(stages, progress, policy, adapted, limit, samples)
+            outcomes = self._steps(stages, attempt, policy, adapted, limit, samples)
         outcome = outcomes[-1]
         taken = sum(each.steps for each in outcomes)
         if taken == steps and saved is None and plan.engine == "xeno":
@@ -226,11 +226,8 @@ class _Training:
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
         tensors = extract(adapted)
-        # Every noisy step counts, also where the adapter of an earlier one is released, and so do
-        # those of an attempt that was resumed in other circumstances.
-        counted = list(now.abandoned)
-        for number, each in enumerate(outcomes):
-            counted[number] += each.steps
+        # Every noisy step counts, also where the adapter of an earlier one is released.
+        counted = attempt.noisy_steps([each.steps for each in outcomes])
         mechanisms = [
             Mechanism(sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=noisy)
             for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
@@ -264,64 +261,23 @@ class _Training:
                 raise error
         return data
 
-    def _resume(
-        self, saved: Checkpoint | None, now: Origin, planned: Sequence[int]
-    ) -> tuple[Origin, bool]:
-        """What the run is from here on, and whether it goes on bit for bit; see
-        `xeno.training.resume`."""
-        told = self.runs.last_step(self.run.id)
-        before, at = (now, 0) if saved is None else (saved.origin, saved.at)
-        others = () if saved is None else differences(before, now)
-        lost: Sequence[int] = (0,) * len(planned)
-        if self.plan.private and (others or (saved is None and told)):
-            lost = abandoned(planned, at, told)
-        total = tuple(was + more for was, more in zip(before.abandoned, lost, strict=True))
-        done = 0 if saved is None else len(saved.finished)
-        left = [steps - away for steps, away in zip(planned, total, strict=True)][done:]
-        if min(left) <= 0:
-            raise XenoError(
-                "This run cannot be resumed.",
-                "Its noisy steps were all taken before, and no checkpoint has them.",
-                "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
-            )
-        self.runs.rewind(self.run.id, at if saved else -1)
-        if saved is not None:
-            self.emit(LogLine(text=f"The run goes on after step {at} of {sum(planned)}."))
-        if others:
-            words = f"It goes on in other circumstances ({', '.join(others)}), so its result is "
-            words += "not bit for bit that of a run without an interruption."
-            self.emit(LogLine(level="warning", text=words))
-        if any(lost):
-            words = f"{count(sum(lost), 'noisy step')} of before not part of it, but counted."
-            self.emit(LogLine(level="warning", text=words))
-        self.renewed = bool(others)
-        return now.model_copy(update={"abandoned": total}), not others
-
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        self.checkpoints.save(checkpoint)
-        if self.renewed:
-            self.checkpoints.forget_others(checkpoint.at)
-            self.renewed = False
-
     def _steps(
         self,
         stages: list[StageRows],
-        attempt: _Attempt,
+        attempt: Attempt,
         policy: Policy,
         adapted: PeftModel,
         limit: int,
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
-        saved, now = attempt.saved, attempt.origin
-        finished = list(saved.finished) if saved else []
+        now, finished = attempt.origin, list(attempt.finished)
         dtype = str(policy.model.dtype).removeprefix("torch.")
         outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
-        stopping, guards = self._watch(saved)
+        stopping, guards = self._watch(attempt.saved)
         stopping.watch(policy.model)
         for number in range(len(finished), len(stages)):
-            stage, resumed = stages[number], attempt.of_stage(number)
-            streams = _streams(resumed if attempt.exact else None)
+            stage, streams = stages[number], attempt.streams(number)
             learner = self._learner(adapted, stage, now.noise[number], streams.noise)
             done = sum(each.recipe.steps for each in stages[:number])
             work = Work(
@@ -337,14 +293,6 @@ class _Training:
                 steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
 
-            def keep(
-                state: LoopState,
-                tensors: Mapping[str, torch.Tensor],
-                done: int = done,
-                earlier: tuple[Finished, ...] = tuple(finished),
-            ) -> None:
-                self._keep(Checkpoint(now, done + state.step, earlier, state, tensors))
-
             loop = Loop(
                 self.run.id,
                 stage.plan,
@@ -353,8 +301,8 @@ class _Training:
                 self.emit,
                 stopping,
                 guards,
-                keep,
-                resumed,
+                attempt.keeper(finished, done),
+                attempt.of_stage(number),
             )
             outcomes.append(loop.run())
             learner.close()
@@ -493,38 +441,6 @@ class _Training:
             environment=environment(str(outcome.dtype)),
             created=time.time(),
         )
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """What the run is made from, the checkpoint it goes on from, and whether bit for bit."""
-
-    origin: Origin
-    saved: Checkpoint | None
-    exact: bool
-
-    def of_stage(self, number: int) -> Checkpoint | None:
-        """The checkpoint, if it is of this stage."""
-        return self.saved if self.saved and len(self.saved.finished) == number else None
-
-
-@dataclass(frozen=True)
-class _Streams:
-    """Where a private stage's batches and its noise come from."""
-
-    sampling: CipherStream
-    noise: CipherStream
-
-
-def _streams(saved: Checkpoint | None) -> _Streams:
-    """The streams of `saved`, or fresh ones."""
-    state = None if saved is None else saved.state
-    sampling = state.sampling if state else None
-    noise = state.noise if state else None
-    return _Streams(
-        CipherStream(sampling.state() if sampling else None),
-        CipherStream(noise.state() if noise else None),
-    )
 
 
 def _proved(

@@ -110,6 +110,7 @@ class SafetySettings(BaseModel):
         "Then go on, go on with a lower learning rate if it happens again and again, or end the "
         "run and keep what it has learned. With differential privacy no step is left out: there a "
         "pair without a finite gradient contributes nothing.",
+        only="plain",
     )
     spike_factor: float = setting(
         10.0,
@@ -117,6 +118,7 @@ class SafetySettings(BaseModel):
         "A loss of this many times the median of the steps before is left out.",
         gt=1,
         le=1e6,
+        only="plain",
     )
     spike_window: int = setting(
         20,
@@ -125,6 +127,7 @@ class SafetySettings(BaseModel):
         unit="steps",
         ge=5,
         le=1000,
+        only="plain",
     )
     unstable_patience: int = setting(
         3,
@@ -133,6 +136,7 @@ class SafetySettings(BaseModel):
         unit="steps",
         ge=1,
         le=1000,
+        only="plain",
     )
     unstable_rate_factor: float = setting(
         0.5,
@@ -140,6 +144,7 @@ class SafetySettings(BaseModel):
         "Factor by which the learning rate is lowered.",
         gt=0,
         lt=1,
+        only="plain",
     )
     most_skipped_steps: int = setting(
         20,
@@ -148,6 +153,7 @@ class SafetySettings(BaseModel):
         unit="steps",
         ge=0,
         le=1_000_000,
+        only="plain",
     )
 
     # Memory
