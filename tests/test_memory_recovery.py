@@ -101,7 +101,7 @@ def run(name, megabytes, **changes):
 
 found = {
     "whole": run("whole", 0),
-    "parts": run("parts", 40, memory_halvings=1),
+    "parts": run("parts", 22, memory_halvings=1),
     "private_whole": run("private_whole", 0, private=True, epochs=2),
     "private_parts": run("private_parts", 50, private=True, epochs=2),
     "stop": run("stop", 40, on_memory="stop"),
