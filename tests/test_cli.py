@@ -130,7 +130,7 @@ def test_a_passphrase_comes_from_stdin_and_protects_the_profile(home: Home) -> N
 def test_preferences_are_kept_and_change_the_system_prompt(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["prefs", "set", "detail_level", "brief"]) == 0
+    assert main(["prefs", "set", "detail", "brief"]) == 0  # short for detail_level
     assert main(["prefs", "set", "expertise_level.python", "expert"]) == 0
     assert main(["prefs", "show", "--json"]) == 0
     shown = last_object(capsys.readouterr().out)

@@ -57,7 +57,8 @@ def test_conversations_are_listed_searched_and_shown(
     assert main(["conversations", "search", "twelve"]) == 0
     said = capsys.readouterr().out
     assert "twelve minutes" in said
-    assert "1 message." in said
+    assert main(["conversations", "search", "coffee"]) == 0
+    assert "No message holds it." in capsys.readouterr().out
     assert main(["conversations", "search", " "]) == 2
     assert main(["conversations", "show", "zzz"]) == 1
     assert "no single conversation" in capsys.readouterr().err

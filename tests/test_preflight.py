@@ -18,7 +18,7 @@ from xeno.models.machine import write_fact
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
 from xeno.store.pairs import Pairs, new_pair
-from xeno.store.profile import Profile
+from xeno.store.profile import Profile, open_profile
 from xeno.training import checks, timing
 from xeno.training.checks import Check, overall
 from xeno.training.choice import choose, with_choices
@@ -175,6 +175,7 @@ def test_memory_only_rules_out_what_no_setting_can_mend() -> None:
     assert checks.disk_check(gb, 10 * gb).verdict == "green"
     assert checks.disk_check(6 * gb, 10 * gb).verdict == "amber"
     assert checks.disk_check(11 * gb, 10 * gb).verdict == "red"
+    assert checks.disk_check(gb, 10 * gb, floor=9 * gb + 1).verdict == "red"
     assert checks.time_check(60).verdict == "green"
     assert checks.time_check(100 * 3600).verdict == "amber"
 
@@ -280,9 +281,13 @@ def test_settings_follow_from_how_many_long_and_sure_the_pairs_are(
     assert (made.lora_rank, made.max_length, made.loss) == (4, 128, "robust")
 
 
-def test_under_privacy_only_the_number_of_pairs_decides(profile: Profile, base: Path) -> None:
+def test_under_privacy_only_the_number_of_pairs_decides(
+    profile: Profile, home: Home, base: Path
+) -> None:
     plan = plan_for(base, private=True)
     add_pairs(profile, 60, confidence=0.3, quality=0.2)
     poor = choose(profile, plan)
+    with open_profile(home, "other") as other:
+        add_pairs(other, 60, confidence=1.0, quality=1.0, long=30)
+        assert choose(other, plan) == poor
     assert {choice.setting for choice in poor} == {"lora_rank"}
-    assert all("60 pairs" in choice.reason for choice in poor)

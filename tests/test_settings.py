@@ -14,6 +14,7 @@ from xeno.store.pairs import Pair, new_pair
 from xeno.training import optimizers
 from xeno.training.batches import passes
 from xeno.training.dataset import split_for
+from xeno.training.learner import PlainLearner
 from xeno.training.plan import SECTIONS, TrainingPlan
 from xeno.training.presets import (
     PRESETS,
@@ -159,7 +160,7 @@ def test_a_pass_takes_every_pair_once_and_the_rest_after_a_pause_is_the_same() -
 
 
 def test_every_setting_of_the_steps_has_a_test() -> None:
-    # These are tested with the trainer.
+    # These are tested with the trainer, the search and the optimizers.
     elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit", "trial"}
     tested = STEP_EFFECTS.keys() | SHAPED.keys() | BATCH_EFFECTS.keys() | elsewhere
     assert set(ScheduleSettings.model_fields) == tested
@@ -254,6 +255,21 @@ def test_every_optimizer_goes_down_at_the_rate_that_is_chosen_for_it(name: str) 
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_limit_of_the_gradient_shortens_a_long_one() -> None:
+    def moved(limit: float) -> float:
+        model = Adapted()
+        made = plan(optimizer="sgd", momentum=0.0, gradient_norm_limit=limit)
+        learner = PlainLearner(model, optimizers.build(made, model), made.gradient_norm_limit)
+        before = model.lora_A.detach().clone()
+        learner.add((100 * model.lora_A.sum() + 0 * model.lora_B.sum())[None], [""])
+        learner.step(1, 0.1)
+        return float((model.lora_A.detach() - before).norm())
+
+    assert moved(1.0) == pytest.approx(0.1)
+    assert moved(10.0) == pytest.approx(1.0)
+    assert moved(0.0) == pytest.approx(0.1 * 100 * 32**0.5)
 
 
 def test_an_eight_bit_optimizer_is_refused_where_there_is_no_card() -> None:

@@ -214,7 +214,7 @@ def test_runs_share_the_lifetime_budget_until_it_is_spent(profile: Profile, base
     failed = Runs(profile.db).get(created.id)
     assert failed.status == "failed"
     assert failed.failure is not None
-    assert len(ledger.entries()) == 2
+    assert len(ledger.history()) == 2
 
 
 def test_sampled_batches_may_be_empty_and_are_noised_and_counted(

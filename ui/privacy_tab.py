@@ -18,6 +18,7 @@ from xeno.privacy.hosts import Contact, contacts
 from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
 
+_FORECAST = ("Pairs", "Steps", "Noise", "Privacy of the run", "Budget after it")
 _DETAILS = ("privacy_unit", "delta", "max_grad_norm")
 _PROTECTIONS = {
     "keyring": "The key to your profile lies in the system's keyring, which opens when you log in.",
@@ -110,7 +111,7 @@ class PrivacyTab(Page):
 
     def _forecast_card(self) -> Card:
         card = Card("What that means for your pairs")
-        self.forecast = ForecastPanel(self._feed, columns=2)
+        self.forecast = ForecastPanel(self._feed, _FORECAST, good_checks=False)
         card.add(self.forecast)
         card.body.addStretch(1)
         return card

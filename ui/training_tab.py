@@ -36,7 +36,7 @@ from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
 
 # These have a place of their own: the choices above, and the Privacy tab.
-ELSEWHERE = {"base", "method", "private", "epsilon", "delta", "max_grad_norm"}
+ELSEWHERE = {"base", "method", "private", "privacy_unit", "epsilon", "delta", "max_grad_norm"}
 _BUSY = "Not while a run is training."
 
 

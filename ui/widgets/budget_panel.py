@@ -77,7 +77,7 @@ class BudgetPanel(QWidget):
         self.entries: RowsModel[LedgerEntry] = RowsModel(_columns(), self)
         self.table = Table("Privacy ledger", "Nothing was spent yet.", sortable=False)
         self.table.show_model(self.entries)
-        self.table.widths(3, 15, 14, 12, 11, 9, 8, 6)
+        self.table.widths(3, 15, 13, 12, 8, 8, 6)
         self.table.setMinimumHeight(140)
         self._lay_out()
         session.plan_changed.connect(self._follow_unit)
@@ -246,7 +246,6 @@ def _columns() -> list[Column[LedgerEntry]]:
         Column("When", lambda e: moment(e.created)),
         Column("What", lambda e: KINDS[e.kind]),
         Column("Version", lambda e: e.version[:12] or NONE),
-        Column("Unit", lambda e: e.unit or "all"),
         Column("ε alone", lambda e: released(e, e.epsilon_alone), right=True),
         Column("ε in total", lambda e: released(e, e.epsilon_total), right=True),
         Column("δ", lambda e: f"{e.delta:g}" if e.mechanism else NONE, right=True),

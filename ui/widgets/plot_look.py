@@ -14,15 +14,12 @@ from ui.session import Session
 from ui.theme import Colors
 
 
-def make_plot(
-    owner: QWidget, *, times: bool = False, shares: bool = False, bottom: str = ""
-) -> Any:
+def make_plot(owner: QWidget, *, times: bool = False, shares: bool = False) -> Any:
     """A pyqtgraph plot without menus and mouse, for `owner`; call when pyqtgraph is loaded.
 
     Args:
         times: the horizontal axis shows Unix times as dates.
         shares: all values lie between 0 and 1.
-        bottom: what the horizontal axis counts.
     """
     import pyqtgraph
 
@@ -39,8 +36,6 @@ def make_plot(
         plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
     if shares:
         plot.setYRange(0.0, 1.0)
-    if bottom:
-        plot.setLabel("bottom", bottom)
     return plot
 
 

@@ -5,7 +5,6 @@ Built when first shown, and pyqtgraph is loaded on another thread: it takes a th
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from ui.session import Session
 from ui.widgets.basics import label
-from ui.widgets.plot_look import colour_plot, make_plot
+from ui.widgets.plot_look import colour_plot, load_pyqtgraph, make_plot
 
 _DRAW_EVERY = 400  # ms
 _SHORTEST_SPAN = 300.0  # seconds on a time axis
@@ -32,8 +31,6 @@ class LinePlot(QWidget):
         name: what the plot shows; also what a screen reader says.
         times: the horizontal axis shows Unix times as dates.
         dots: mark the single points as well.
-        shares: all values lie between 0 and 1.
-        delay: ms to wait before it is built, so that several do not hold the window up at once.
     """
 
     def __init__(
@@ -43,21 +40,14 @@ class LinePlot(QWidget):
         *,
         times: bool = False,
         dots: bool = False,
-        shares: bool = False,
-        bottom: str = "",
-        delay: int = 0,
     ) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self._session = session
         self._theme = session.theme
-        self._delay = delay
         self._asked = False
-        self._end = 0.0
         self._times = times
         self._dots = dots
-        self._shares = shares
-        self._bottom = bottom
         self._lines: dict[str, list[tuple[float, float]]] = {}
         self._plot: Any = None
         self._curves: dict[str, Any] = {}
@@ -67,21 +57,9 @@ class LinePlot(QWidget):
         self.title = label(name, "muted", wrap=False)
         self._column.addWidget(self.title)
         self.setMinimumHeight(170)
-        # Each plot draws at another moment: together they would hold the window up.
-        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY + delay)
+        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY)
         self._soon.timeout.connect(self._draw)
         session.theme.changed.connect(self._recolour)
-
-    def clear(self, end: float = 0.0) -> None:
-        """Take all lines away. With `end` the horizontal axis goes from 0 to it from now on."""
-        self._lines.clear()
-        self._end = end
-        self._refresh()
-
-    def add_point(self, line: str, x: float, y: float) -> None:
-        """Add one point to `line`; drawn a moment later, together with others."""
-        self._lines.setdefault(line, []).append((x, y))
-        self._refresh()
 
     def show_lines(self, lines: dict[str, Points]) -> None:
         """Replace all lines."""
@@ -105,16 +83,12 @@ class LinePlot(QWidget):
         if self._asked:
             return
         self._asked = True
-        self._session.do(
-            lambda: importlib.import_module("pyqtgraph"),
-            lambda _: QTimer.singleShot(self._delay, self._build),
-            owner=self,
-        )
+        load_pyqtgraph(self._session, self._build, self)
 
     def _build(self) -> None:
         if sip.isdeleted(self):
             return
-        plot = make_plot(self, times=self._times, shares=self._shares, bottom=self._bottom)
+        plot = make_plot(self, times=self._times)
         self._plot = plot
         self._column.addWidget(plot, 1)
         self._recolour()
@@ -140,8 +114,6 @@ class LinePlot(QWidget):
             curve = self._curves.get(name) or self._curve(name, place)
             drawn = _thinned(points)
             curve.setData([x for x, _ in drawn], [y for _, y in drawn])
-        if self._end:
-            self._plot.setXRange(0.0, self._end)
         self._widen_short_times()
         self.setAccessibleDescription(
             "; ".join(f"{name}: {points[-1][1]:.3g}" for name, points in self._lines.items())

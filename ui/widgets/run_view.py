@@ -124,7 +124,6 @@ class RunView(Card):
 
     def progressed(self, event: Progress) -> None:
         """A step was taken."""
-        self.progress.setValue(event.step)
         self._draw(event)
         self._latest = event
         if not self._pace_timer.isActive():
@@ -135,6 +134,7 @@ class RunView(Card):
         event, self._latest = self._latest, None
         if event is None:
             return
+        self.progress.setValue(event.step)  # painted at once, so not for every step
         self.pace.setText(
             f"Step {event.step:,} of {event.steps:,}, about {duration(event.eta_seconds)} left, "
             f"{event.pairs_per_second:.1f} pairs/s, {event.tokens_per_second:,.0f} tokens/s"
@@ -177,7 +177,7 @@ class RunView(Card):
             self.progress.setRange(0, 1)
         words = f"{ENDINGS[event.status]} It took {duration(event.seconds)}."
         self.log.write(words)
-        self._latest = None
+        self._show_pace()
         self.pace.setText(words)
 
     def _turn(self, place: int) -> None:

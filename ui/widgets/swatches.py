@@ -57,6 +57,8 @@ class Swatches(QWidget):
         for color, text in reversed(self._parts):
             width = metrics.horizontalAdvance(text)
             left = right - width - _AFTER_DOT - _DOT
+            if left < 0:  # what has no room is left out rather than cut
+                break
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(color))
             painter.drawEllipse(QRectF(left, middle - _DOT / 2, _DOT, _DOT))

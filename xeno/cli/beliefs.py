@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
+from xeno.cli.prefs import preference
 from xeno.cli.session import unlocked
 from xeno.errors import InvalidValueError
 from xeno.personalization.evidence import SIGNALS
@@ -19,7 +20,9 @@ def add(commands: Commands) -> None:
     group = commands.group("beliefs", "what is learned of you, and why", show)
     group.add("show", "show what is believed and how sure that is", show)
     why = group.add("why", "show what a belief rests on", explain)
-    why.add_argument("preference", help="communication_style, ..., expertise_level.<topic>")
+    why.add_argument(
+        "preference", type=preference, help="style, detail, format, tone or expertise_level.<topic>"
+    )
     why.add_argument("--limit", type=int, default=20, help="how many pieces, the latest first")
     consent = group.add("consent", "agree to being learned from, or withdraw", decide)
     consent.add_argument("answer", choices=("yes", "no"))
@@ -27,17 +30,17 @@ def add(commands: Commands) -> None:
     signals.add_argument("signal", nargs="?", choices=tuple(SIGNALS))
     signals.add_argument("state", nargs="?", choices=("on", "off"))
     pin = group.add("pin", "set a preference for good", pin_value)
-    pin.add_argument("preference")
+    pin.add_argument("preference", type=preference)
     pin.add_argument("value", nargs="?", help="by default what is believed")
     unpin = group.add("unpin", "let what is learned take effect again", unpin_value)
-    unpin.add_argument("preference")
+    unpin.add_argument("preference", type=preference)
     for name, text, run in (
         ("undo", "take a piece of evidence out, as if it had never been", undo),
         ("restore", "count a piece of evidence again", restore),
     ):
         group.add(name, text, run).add_argument("evidence", help="its id, or the beginning of it")
     reset = group.add("reset", "forget what was learned", forget)
-    reset.add_argument("preference", nargs="?", help="by default everything")
+    reset.add_argument("preference", nargs="?", type=preference, help="by default everything")
 
 
 def show(arguments: Namespace, output: Output) -> int | None:

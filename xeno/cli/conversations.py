@@ -51,7 +51,9 @@ def show_all(arguments: Namespace, output: Output) -> int | None:
             getattr(arguments, "search", None), getattr(arguments, "limit", 50)
         )
     output.table(
-        ("id", "last used", "title"), [(c.id[:8], when(c.updated), c.title) for c in found]
+        ("id", "last used", "title"),
+        [(c.id[:8], when(c.updated), c.title) for c in found],
+        "No conversations.",
     )
     output.result({"conversations": [asdict(each) for each in found]})
     return 0
@@ -68,8 +70,8 @@ def search(arguments: Namespace, output: Output) -> int | None:
             (m.conversation_id[:8], when(m.created), m.role, _around(m.content, arguments.text))
             for m in found
         ],
+        "No message holds it.",
     )
-    output.say(f"{count(len(found), 'message')}.")
     output.result({"messages": [_values(each) for each in found]})
     return 0
 
@@ -121,7 +123,10 @@ def regenerate(arguments: Namespace, output: Output) -> int | None:
             )
     output.say()
     say_notes(reply, output)
-    output.say("('xeno feedback choose' keeps which of the two replies is better as a pair.)")
+    if reply.message.content.strip() == earlier.content.strip():
+        output.say("(It says the same again.)")
+    else:
+        output.say("('xeno feedback choose' keeps which of the two is better as a pair.)")
     output.result(
         {
             **reply.finished.model_dump(exclude={"type", "request"}),

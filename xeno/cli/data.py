@@ -174,6 +174,7 @@ def _list(profile: Profile, output: Output) -> int | None:
             (i.id, when(i.created), i.file, i.format, things(i.counts), i.undone is not None)
             for i in imports
         ],
+        "Nothing was imported yet.",
     )
     output.result({"imports": [_values(each) for each in imports]})
     return 0

@@ -63,8 +63,7 @@ def show(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile, _of(profile) as trainer:
         found, fit, new = trainer.intents(), trainer.last_fit, trainer.new_examples
         encoder = trainer.encoder
-    output.table(("intent", "examples"), found)
-    output.say()
+    output.table(("intent", "examples"), found, "No examples yet.")
     if fit is None:
         output.say(
             f"Nothing is learned yet; {count(new, 'example has', 'examples have')} an intent."

@@ -238,6 +238,7 @@ def _table(memories: list[Memory], output: Output) -> None:
             (m.id, m.kind, m.pinned, when(m.updated), m.uses, first_line(m.text, 70))
             for m in memories
         ],
+        "No memories.",
     )
 
 

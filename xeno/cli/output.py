@@ -49,8 +49,14 @@ class Output:
             print(f"  next: {error.todo}", file=sys.stderr)
         self.result({"error": {"what": error.what, "why": error.why, "todo": error.todo}})
 
-    def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Rows under heads, columns as wide as needed; numbers stand right."""
+    def table(
+        self, heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str = ""
+    ) -> None:
+        """Rows under heads, columns as wide as needed; numbers stand right. `empty` is said in
+        place of a table without rows."""
+        if empty and not rows:
+            self.say(empty)
+            return
         cells = [[shown(value) for value in row] for row in rows]
         widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
         right = [

@@ -17,11 +17,19 @@ def add(commands: Commands) -> None:
     setting = group.add("set", "change a preference", change)
     choices = "; ".join(f"{key}: {', '.join(values)}" for key, values in ALLOWED.items())
     setting.add_argument(
-        "key", help=f"{choices}; expertise_level.<topic>: {', '.join(EXPERTISE_LEVELS)}"
+        "key",
+        type=preference,
+        help=f"{choices}; expertise_level.<topic>: {', '.join(EXPERTISE_LEVELS)}",
     )
     setting.add_argument("value")
     forget = group.add("forget", "forget your level in a topic", forget_topic)
     forget.add_argument("topic")
+
+
+def preference(name: str) -> str:
+    """The whole name of a preference that may be given in short: style, detail, format."""
+    short = {"style": "communication_style", "detail": "detail_level", "format": "response_format"}
+    return short.get(name, name)
 
 
 def show(arguments: Namespace, output: Output) -> int | None:

@@ -93,16 +93,16 @@ def memory_check(needed: int, least: int, free: int, total: int) -> Check:
     )
 
 
-def disk_check(needed: int, free: int) -> Check:
-    """Whether what the run writes fits on the disk."""
-    if needed > free:
+def disk_check(needed: int, free: int, floor: int = 0) -> Check:
+    """Whether what the run writes fits on the disk; below `floor` free bytes a run pauses."""
+    if needed + floor > free:
         return Check(
             "Disk",
             "red",
-            f"About {needed / 1e6:.0f} MB are written and {free / 1e6:.0f} MB are free. Free some "
-            "space.",
+            f"About {needed / 1e6:.0f} MB are written, {free / 1e6:.0f} MB are free and "
+            f"{floor / 1e6:.0f} MB must stay free. Free some space.",
         )
-    verdict: Verdict = "amber" if needed > free / 2 else "green"
+    verdict: Verdict = "amber" if needed > (free - floor) / 2 else "green"
     return Check(
         "Disk", verdict, f"About {needed / 1e6:.0f} MB of the {free / _GB:.1f} GB that are free."
     )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _RECORD = 300.0
 """Bytes of a step's event in the profile."""
-_CHECKPOINTS = 3
 
 
 def bytes_written(base: BaseModel, plan: TrainingPlan, recipe: Recipe, steps: int) -> int:
@@ -27,4 +26,4 @@ def bytes_written(base: BaseModel, plan: TrainingPlan, recipe: Recipe, steps: in
     version = 4.0 * numbers  # A and B, whichever are trained
     checkpoint = (4.0 + state_bytes(plan)) * recipe.trainable
     events = _RECORD * math.ceil(steps / plan.progress_every)
-    return round(version + _CHECKPOINTS * checkpoint + events + 2**20)
+    return round(version + plan.checkpoints_kept * checkpoint + events + 2**20)

@@ -173,7 +173,11 @@ def _needs(
         seconds,
         (
             _memory_check(plan, memory),
-            checks.disk_check(disk, shutil.disk_usage(profile.paths.folder).free),
+            checks.disk_check(
+                disk,
+                shutil.disk_usage(profile.paths.folder).free,
+                floor=plan.disk_floor * 10**6,
+            ),
             checks.time_check(seconds),
         ),
     )

@@ -144,17 +144,20 @@ def remember_libraries(home: Home | None, number: int) -> None:
 
 
 def _longest(plan: TrainingPlan, context: int) -> list[Row]:
-    """Rows as long as `plan` allows, half of it prompt."""
-    limit = min(plan.max_length, context)
-    half = (0,) * max(1, limit // 2)
-    return [Row("", half, half, half)] * plan.micro_batch_size
+    """Rows as long as `plan` allows, a third of it prompt."""
+    third = (0,) * max(1, min(plan.max_length, context) // 3)
+    return [Row("", third, third, third)] * plan.micro_batch_size
 
 
 def _largest_part(rows: Sequence[Row], recipe: Recipe, plan: TrainingPlan) -> list[Row]:
-    """The micro-batch that the longest rows make."""
-    longest = max(row.tokens for row in rows)
-    most = min(plan.micro_batch_size, math.ceil(recipe.batch_size), plan.tokens_at_once // longest)
-    return sorted(rows, key=lambda each: -each.tokens)[: max(1, most)]
+    """Of the micro-batches that rows of like length make, the one with most tokens."""
+    most = max(1, min(plan.micro_batch_size, math.ceil(recipe.batch_size)))
+    falling = sorted(rows, key=lambda each: -each.tokens)
+    parts = (
+        falling[place : place + max(1, min(most, plan.tokens_at_once // max(1, row.tokens)))]
+        for place, row in enumerate(falling)
+    )
+    return max(parts, key=lambda part: sum(row.tokens for row in part))
 
 
 def _attention_weights(row: Row, plan: TrainingPlan) -> int:

@@ -44,22 +44,17 @@ class Work:
 def work(plan: TrainingPlan, recipe: Recipe, tokens: float, training: int, held_out: int) -> Work:
     """What a run on `training` rows and `held_out` ones of `tokens` tokens on average has to
     do."""
-    scorings = 1 + evaluations(plan, recipe.steps)  # the reference, then each evaluation
-    return Work(
-        trained=recipe.steps * recipe.batch_size * tokens,
-        scored=(training + scorings * held_out) * tokens,
-    )
+    first, between = 1 + int(plan.evaluate_first), min(plan.evaluations, recipe.steps) - 1
+    some = min(held_out, plan.evaluation_pairs or held_out)
+    # The reference and the evaluations at both ends take all, those between may take some.
+    scored = training + held_out * (first + 1) + some * between
+    return Work(trained=recipe.steps * recipe.batch_size * tokens, scored=scored * tokens)
 
 
 def total(parts: Iterable[Work]) -> Work:
     """The work of all stages of a run."""
     found = list(parts)
     return Work(sum(each.trained for each in found), sum(each.scored for each in found))
-
-
-def evaluations(plan: TrainingPlan, steps: int) -> int:
-    """How often the held-out pairs are scored."""
-    return int(plan.evaluate_first) + min(plan.evaluations, steps)
 
 
 def form(device: str, dtype: str) -> str:
