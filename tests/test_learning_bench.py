@@ -146,3 +146,24 @@ def test_the_command_line_shows_asks_and_obeys(
     assert "error" in run(capsys, "beliefs", "why", "mood")
     assert "error" in run(capsys, "beliefs", "undo", "nothing")
     assert "error" in run(capsys, "beliefs", "signals", "rating")
+
+
+def test_confidence_against_truth_is_drawn_where_it_stands() -> None:
+    from xml.etree import ElementTree
+
+    from xeno.benchmarking.calibration_plot import calibration_svg
+
+    honest = [
+        {"from": low, "beliefs": 10.0, "confidence": low + 0.05, "right": low + 0.05}
+        for low in (0.3, 0.6, 0.9)
+    ]
+    boastful = [{"from": 0.9, "beliefs": 4.0, "confidence": 0.95, "right": 0.5}]
+    root = ElementTree.fromstring(calibration_svg({"honest": honest, "boastful": boastful}))
+    space = "{http://www.w3.org/2000/svg}"
+    diagonal = root.find(f"{space}line")
+    assert diagonal is not None
+    x, y = (float(diagonal.get(name, "")) for name in ("x1", "y1"))  # where both are 0
+    for line, on in zip(root.findall(f"{space}polyline"), (True, False), strict=True):
+        points = [tuple(map(float, p.split(","))) for p in line.get("points", "").split()]
+        assert all((abs((px - x) - (y - py)) < 0.2) == on for px, py in points)
+    assert [t.text for t in root.findall(f"{space}text")][-2:] == ["honest", "boastful"]

@@ -27,7 +27,7 @@ from pathlib import Path
 from run_parts import Fit, Killed, after_step, plan_for
 from tiny_models import make_llama
 from xeno.errors import MemoryFullError
-from xeno.events import ChatMessage, LogLine, Progress, RunStarted
+from xeno.events import ChatMessage, Evaluated, LogLine, Progress, RunStarted
 from xeno.paths import Home
 from xeno.privacy import noise
 from xeno.privacy.noise import CipherStream
@@ -72,7 +72,8 @@ def run(name, megabytes, **changes):
     losses, log = [], []
 
     def emit(event):
-        if isinstance(event, RunStarted) and megabytes:
+        # Where nothing is to fit, the limit comes after what is done without gradients.
+        if isinstance(event, Evaluated if name == "too_little" else RunStarted) and megabytes:
             limit = data() + megabytes * 10**6
             resource.setrlimit(resource.RLIMIT_DATA, (limit, unlimited[1]))
         if isinstance(event, Progress):
@@ -100,11 +101,11 @@ def run(name, megabytes, **changes):
 
 found = {
     "whole": run("whole", 0),
-    "parts": run("parts", 40, memory_halvings=1),
+    "parts": run("parts", 22, memory_halvings=1),
     "private_whole": run("private_whole", 0, private=True, epochs=2),
     "private_parts": run("private_parts", 50, private=True, epochs=2),
     "stop": run("stop", 40, on_memory="stop"),
-    "too_little": run("too_little", 40, memory_halvings=0, memory_checkpointing=False),
+    "too_little": run("too_little", 6, memory_halvings=0, memory_checkpointing=False),
 }
 print(json.dumps(found))
 """

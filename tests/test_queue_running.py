@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from xeno.errors import BaseModelError, InvalidValueError
-from xeno.events import ChatMessage, Event, Failure, LogLine, Progress, RunFinished, RunStarted
+from xeno.errors import InvalidValueError
+from xeno.events import Event, Failure, LogLine, Progress, RunFinished, RunStarted
 from xeno.jobs.attempt import Attempt
 from xeno.jobs.foreground import JobRun
 from xeno.jobs.job import Job, Limits
@@ -25,10 +25,8 @@ from xeno.jobs.leases import Leases
 from xeno.jobs.runner import Runner
 from xeno.jobs.store import LAPSE_SECONDS, Queue
 from xeno.jobs.submission import limits, resubmit, settle, submit
-from xeno.models.starter import starter_folder
 from xeno.paths import Home
 from xeno.store import files
-from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.plan import TrainingPlan
@@ -38,38 +36,11 @@ from xeno.workers.training_client import TrainingRun
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def base(request: pytest.FixtureRequest) -> Path:
-    try:
-        return starter_folder()
-    except BaseModelError:
-        return request.getfixturevalue("shared_models") / "stories260K"
-
-
 @pytest.fixture
-def taught(profile: Profile) -> Profile:
-    """A profile with 24 pairs of one taste."""
-    pairs = Pairs(profile.db)
-    for number in range(24):
-        pairs.add(
-            new_pair(
-                profile.name,
-                [ChatMessage(role="user", content=f"What about tea number {number}?")],
-                "- Warm the pot.\n- Wait a little.",
-                f"Well, tea number {number} is a drink that many people like, and it is warm.",
-                feedback_type="correction",
-                confidence=1.0,
-                quality=1.0,
-            )
-        )
-    return profile
-
-
-@pytest.fixture
-def plan(base: Path) -> Callable[..., TrainingPlan]:
+def plan(real_base: Path) -> Callable[..., TrainingPlan]:
     def make(**values: Any) -> TrainingPlan:
         settings = {"private": False, "epochs": 1, "batch_size": 8, "retry_seconds": 0}
-        return TrainingPlan(base=str(base), **(settings | values))
+        return TrainingPlan(base=str(real_base), **(settings | values))
 
     return make
 
@@ -342,7 +313,7 @@ def test_an_interrupted_run_stands_in_line_once_and_is_taken_up_where_it_stands(
 
 
 def test_from_the_command_line_a_run_is_queued_listed_and_carried_out(
-    taught: Profile, home: Home, base: Path, capsys: pytest.CaptureFixture[str]
+    taught: Profile, home: Home, real_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from xeno.cli.main import main
 
@@ -351,7 +322,7 @@ def test_from_the_command_line_a_run_is_queued_listed_and_carried_out(
         found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
         return found
 
-    options = ["--base", str(base), "--no-privacy", "--set", "epochs=1", "--set", "retries=1"]
+    options = ["--base", str(real_base), "--no-privacy", "--set", "epochs=1", "--set", "retries=1"]
     first = said("queue", "add", *options)
     second = said("queue", "add", *options, "--priority", "high")
     assert first["limits"] == {"retries": 1, "wait": 30.0, "longest_wait": 3600.0}

@@ -26,6 +26,7 @@ from xeno.events import (
     TrainingPaused,
 )
 from xeno.privacy.ledger import PrivacyLedger
+from xeno.privacy.mechanism import PrivateOptimizer
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
 from xeno.training.early_stopping import EarlyStopping
@@ -33,7 +34,6 @@ from xeno.training.guards import Battery, Guards, MachineReadings
 from xeno.training.keep_awake import kept_awake
 from xeno.training.learner import PlainLearner
 from xeno.training.plan import TrainingPlan
-from xeno.training.schedule import Schedule
 from xeno.training.settings.safety import SafetySettings
 from xeno.training.stability import Stability
 from xeno.training.trainer import train
@@ -57,7 +57,7 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, spoilt: Callable[[int], float]) -> N
     steps = [1]
     step = PlainLearner.step
 
-    def add(_: PlainLearner, losses: torch.Tensor) -> None:
+    def add(_: PlainLearner, losses: torch.Tensor, units: object) -> None:
         torch.autograd.backward(losses.sum() * spoilt(steps[0]))
 
     def count(learner: PlainLearner, pairs: int, rate: float) -> float:
@@ -150,7 +150,12 @@ def test_a_private_run_leaves_no_step_out_by_its_losses(profile: Profile, base: 
 def test_an_adapter_that_is_no_longer_finite_is_not_released(
     profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Schedule, "rate", lambda *_: 1e45)
+    def spoilt(optimizer: PrivateOptimizer) -> None:
+        noisy(optimizer)
+        optimizer.params[0].grad.fill_(math.inf)
+
+    noisy = PrivateOptimizer.add_noise
+    monkeypatch.setattr(PrivateOptimizer, "add_noise", spoilt)
     add_pairs(profile, 24)
     with pytest.raises(XenoError, match="no longer made of finite numbers"):
         run(profile, plan_for(base, private=True, epochs=3))
@@ -163,7 +168,7 @@ def test_a_part_of_the_adapter_without_a_gradient_ends_the_run(
 ) -> None:
     add_pairs(profile, 24)
 
-    def lost(learner: PlainLearner, losses: torch.Tensor) -> None:
+    def lost(learner: PlainLearner, losses: torch.Tensor, units: object) -> None:
         torch.autograd.backward(losses.sum())
         if len(seen) == 3:
             learner._parameters[1].grad = None

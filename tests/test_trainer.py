@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_parts import Stop, add_pairs, plan_for, progress, run
 from tiny_models import make_llama
 
 from xeno.errors import BudgetError, InvalidValueError, StorageFullError
@@ -18,7 +18,6 @@ from xeno.events import (
     ChatMessage,
     Evaluated,
     Event,
-    Progress,
     RunFinished,
     RunStarted,
     StopTraining,
@@ -35,46 +34,10 @@ from xeno.training.policy import Policy
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 
-WORDS = ["cat", "dog", "sun", "moon", "tree", "house", "bird", "fish", "red", "blue"]
-Stop = Callable[[], StopTraining | None]
-
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_llama(tmp_path_factory.mktemp("base")))
-
-
-def add_pairs(profile: Profile, count: int, long_reply: int = 0) -> None:
-    """Pairs of one taste; the first `long_reply` do not fit into 512 tokens."""
-    Pairs(profile.db).add_many(
-        new_pair(
-            profile.name,
-            [ChatMessage(role="user", content=f"{WORDS[n % 10]} {n}?")],
-            f"- {WORDS[n % 7]}.",
-            "x" * 600 if n < long_reply else f"Well, {WORDS[n % 3]} and {WORDS[n % 9]}.",
-            feedback_type="correction",
-            confidence=1.0,
-            quality=1.0,
-        )
-        for n in range(count)
-    )
-
-
-def run(
-    profile: Profile, plan: TrainingPlan, stop: Stop = lambda: None
-) -> tuple[RunFinished, list[Event]]:
-    events: list[Event] = []
-    created = Runs(profile.db).create(plan)
-    return train(profile, created.id, events.append, stop), events
-
-
-def plan_for(base: str, **changes: Any) -> TrainingPlan:
-    values: dict[str, Any] = {"base": base, "private": False, "epochs": 2, "threads": 1}
-    return TrainingPlan(**(values | changes))
-
-
-def progress(events: list[Event]) -> list[Progress]:
-    return [event for event in events if isinstance(event, Progress)]
 
 
 def test_a_run_learns_the_taste_and_becomes_a_version(profile: Profile, base: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from PyQt6.QtCore import Qt
 from pytestqt.qtbot import QtBot
+from tiny_models import make_llama
 
 from ui.main_window import MainWindow
 from ui.pages.intents_page import IntentsPage
@@ -108,3 +110,21 @@ def test_replies_are_written_for_an_intent_and_removed(
     page.templates.setCurrentRow(0)
     qtbot.mouseClick(page.remove_template, LEFT)
     qtbot.waitUntil(lambda: not trainer.written_templates("mail"))
+
+
+def test_a_sentence_encoder_is_chosen_refused_and_left(
+    window: MainWindow, profile: Profile, qtbot: QtBot, tmp_path: Path
+) -> None:
+    page, store = _open(window, qtbot), CustomModelTrainer(profile=profile)
+    line = page.encoder
+    line.use(tmp_path)  # an empty folder
+    qtbot.waitUntil(line.notice.isVisible)
+    assert "cannot be used as a sentence encoder" in line.notice.what.text()
+    assert store.encoder is None
+    folder = make_llama(tmp_path / "encoder")
+    line.use(folder)
+    qtbot.waitUntil(lambda: "the encoder encoder" in line.said.text())
+    assert store.encoder == folder.resolve()
+    qtbot.mouseClick(line.leave, LEFT)
+    qtbot.waitUntil(lambda: store.encoder is None)
+    qtbot.waitUntil(lambda: "words and letters" in line.said.text())

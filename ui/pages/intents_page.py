@@ -22,6 +22,7 @@ from ui.preference_words import value_name
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
 from ui.widgets.basics import Card, Page, allow, button, label, row, set_kind
+from ui.widgets.encoder_line import EncoderLine
 from ui.widgets.notice import Notice
 from ui.widgets.table import Table
 from ui.words import NONE, count, share, shown_of
@@ -99,6 +100,7 @@ class IntentsPage(Page):
         self._session.tasks.run(
             read, self._show, self._failed, owner=self, key="intents", in_order=True
         )
+        self.encoder.reload()
 
     def _trainer(self) -> CustomModelTrainer:
         """The examples' store; called on a task's thread, one at a time."""
@@ -212,6 +214,7 @@ class IntentsPage(Page):
         self.progress.setTextVisible(False)
         self.progress.setRange(0, 0)
         self.progress.hide()
+        self.encoder = EncoderLine(self._session, self._trainer)
         self.trial = QLineEdit()
         self.trial.setAccessibleName("Text to try")
         self.trial.setPlaceholderText("Write something and see what it is taken for")
@@ -228,6 +231,7 @@ class IntentsPage(Page):
         card.add(self.learned)
         card.add(row(self.train_button, self.stop_button, self.automatic, None, spacing=12))
         card.add(self.progress)
+        card.add(self.encoder)
         card.add(line)
         card.add(self.meaning)
         card.add(self.guesses)

@@ -91,8 +91,6 @@ def xeno(task: Task, private: bool) -> Timing:
     )
     adapted = attach(model, config, task.seed)
     policy.adapted()
-    if task.adapter:
-        _load_adapter(adapted, task.adapter)
     batch_size = task.batch or 8
 
     def optimizer() -> torch.optim.Optimizer:
@@ -122,6 +120,8 @@ def xeno(task: Task, private: bool) -> Timing:
             logps = policy.logps(policy.collate(part)).view(-1, 2)
             reference |= {row.pair_id: both for row, both in zip(part, logps, strict=True)}
     before = time.perf_counter() - begun
+    if task.adapter:  # the reference is the base, without it
+        _load_adapter(adapted, task.adapter)
     losses = []
     begun, processor = time.perf_counter(), time.process_time()
     for _ in range(task.epochs):

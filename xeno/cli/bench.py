@@ -10,6 +10,12 @@ from xeno.cli.commands import Commands
 from xeno.cli.output import Output
 from xeno.models.starter import starter_folder
 
+_PLOTTED = {
+    "reliability": "diligent users",
+    "reluctant_reliability": "seldom correct",
+    "writing_only": "only write",
+}
+
 
 def add(commands: Commands) -> None:
     group = commands.group("bench", "measure what ships with XENO", run_starter)
@@ -34,6 +40,9 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         help="a preference file: learn from half of one author's pairs, tell the other half",
+    )
+    learning.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw confidence against truth, as SVG"
     )
     asking = group.add("asking", "measure how many questions good ones save", run_asking)
     asking.add_argument("--tastes", type=int, default=48, help="how many of the 144 tastes")
@@ -202,6 +211,13 @@ def run_learning(arguments: Namespace, output: Output) -> int | None:
         output.say()
         output.say(f"{name.replace('_', ' ')}: error {learning.calibration_error(table):.3f}")
         output.table(("from", "beliefs", "confidence", "right"), [(*x.values(),) for x in table])
+    if arguments.plot:
+        from xeno.benchmarking.calibration_plot import calibration_svg
+        from xeno.store.files import write_atomic
+
+        lines = {words: result[name] for name, words in _PLOTTED.items()}
+        write_atomic(arguments.plot, calibration_svg(lines).encode())
+        output.say(f"Drawn in {arguments.plot}.")
     result["authors"] = [learning.author(path) for path in arguments.author]
     for each in result["authors"]:
         output.say()

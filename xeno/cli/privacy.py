@@ -17,6 +17,7 @@ from xeno.privacy.budget import DEFAULT_EPSILON, strength
 from xeno.privacy.entries import LedgerEntry, Period, Unit
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.ledger_files import account_of, written
+from xeno.store import files
 from xeno.words import count
 from xeno.workers.audit_client import AuditRun
 
@@ -56,7 +57,7 @@ def ledger(arguments: Namespace, output: Output) -> int | None:
         book.verify()
         text = "" if arguments.format == "table" else written(book, arguments.format)
     if text and arguments.output:
-        Path(arguments.output).write_text(text, encoding="utf-8")
+        files.write_atomic(Path(arguments.output), text.encode())
     elif text:
         output.say(text.rstrip("\n"))
     else:

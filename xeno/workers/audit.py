@@ -9,17 +9,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from xeno.errors import ChildError
 from xeno.events import (
     AuditFinished,
     AuditProgress,
     Command,
-    OpenProfile,
     RunAudit,
     StopTraining,
 )
 from xeno.store.profile import Profile
-from xeno.workers.protocol import Channel, opened, run_child
+from xeno.workers.protocol import Channel, one_order, run_child
 
 
 class Auditor:
@@ -31,19 +29,7 @@ class Auditor:
 
     def work(self) -> None:
         """Wait for a profile and an order, carry it out, and return."""
-        profile: Profile | None = None
-        for command in self.channel:
-            match command:
-                case OpenProfile():
-                    profile = opened(command)
-                case RunAudit():
-                    if profile is None:
-                        raise ChildError("The audit was ordered before there was a profile.")
-                    with profile:
-                        self._audit(profile, command)
-                    return
-                case _:
-                    raise ChildError(f"The audit does not know the command {command.type}.")
+        one_order(self.channel, RunAudit, self._audit)
 
     def _audit(self, profile: Profile, order: RunAudit) -> None:
         from xeno.benchmarking.leak_check import audit  # torch, peft, opacus: seconds to import

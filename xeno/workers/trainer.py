@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from xeno.errors import ChildError, InvalidValueError, RunGoingOnError
-from xeno.events import Command, OpenProfile, StopTraining, Train
+from xeno.errors import InvalidValueError, RunGoingOnError
+from xeno.events import Command, StopTraining, Train
 from xeno.store import files
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
-from xeno.workers.protocol import Channel, failure, opened, run_child
+from xeno.workers.protocol import Channel, failure, one_order, run_child
 
 _PATIENCE = 10.0  # seconds for an earlier trainer to find out that its program is gone
 
@@ -27,19 +27,7 @@ class Trainer:
 
     def work(self) -> None:
         """Wait for a profile and a run, train it, and return."""
-        profile: Profile | None = None
-        for command in self.channel:
-            match command:
-                case OpenProfile():
-                    profile = opened(command)
-                case Train():
-                    if profile is None:
-                        raise ChildError("The trainer was given a run before a profile.")
-                    with profile:
-                        self._train(profile, command.run_id)
-                    return
-                case _:
-                    raise ChildError(f"The trainer does not know the command {command.type}.")
+        one_order(self.channel, Train, lambda profile, order: self._train(profile, order.run_id))
 
     def _train(self, profile: Profile, run_id: str) -> None:
         try:
