@@ -4,9 +4,9 @@
 
 Real runs in real trainer children, each with a profile of its own: the starter model with and
 without privacy, and a model of SmolLM2-135M's shape with random weights in bfloat16 on short and
-on long pairs, and in 4 bits. Memory is the peak resident size of the child. Time is measured on a second run of
-the same settings, since the first one is the probe that the forecast learns the machine's speed
-from. Fails if a memory prediction is off by more than a quarter.
+on long pairs, and in 4 bits. Memory is the peak resident size of the child. Time is measured on a
+second run of the same settings, since the first one is the probe that the forecast learns the
+machine's speed from. Fails if a memory prediction is off by more than a quarter.
 """
 
 from __future__ import annotations
