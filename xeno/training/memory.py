@@ -50,6 +50,8 @@ _BLOCK = 128
 """Queries of a block of attention weights."""
 _LAYER = re.compile(r"\.(\d+)\.")
 _HEAD_COPIES = 3
+_PACKING = 16
+"""Bytes for each number of the largest layer, while it is rounded to 4 bits."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,10 @@ def _weights(base: BaseModel, plan: TrainingPlan, width: int) -> float:
     """Bytes of the base, in the number format of `width` bytes or partly in 4 bits."""
     if plan.quantisation != "nf4":
         return float(width * base.parameters)
-    packed = packable(base.shapes)
-    return bytes_per_number(plan.double_quantisation) * packed + width * (base.parameters - packed)
+    layers = packable(base.shapes)
+    packed = sum(layers)
+    held = bytes_per_number(plan.double_quantisation) * packed
+    return held + width * (base.parameters - packed) + _PACKING * max(layers, default=0)
 
 
 def _spread(plan: TrainingPlan) -> float:

@@ -80,9 +80,9 @@ def linear_modules(shapes: Shapes) -> set[str]:
     return {path.rpartition(".")[2] for path in _linear(shapes)}
 
 
-def packable(shapes: Shapes) -> int:
-    """How many numbers are in those layers: what can be held in 4 bits."""
-    return sum(math.prod(shapes[f"{path}.weight"]) for path in _linear(shapes))
+def packable(shapes: Shapes) -> list[int]:
+    """How many numbers are in each of those layers: what can be held in 4 bits."""
+    return [math.prod(shapes[f"{path}.weight"]) for path in _linear(shapes)]
 
 
 def _linear(shapes: Shapes) -> Iterator[str]:
