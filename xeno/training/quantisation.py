@@ -46,8 +46,10 @@ def choose(plan: TrainingPlan, base: BaseModel, device: str, memory: int) -> Cho
     """
     if plan.quantisation != "auto":
         return Choice(plan.quantisation, "")
-    needed = _needed(plan, base, device)
+    needed = _needed(settled(plan, "none", device), base)
     if needed <= _ROOM * memory or plan.engine == "trl" or not has_bitsandbytes():
+        return Choice("none", "")
+    if _needed(settled(plan, "nf4", device), base) >= needed:  # few layers, or tiny ones
         return Choice("none", "")
     return Choice(
         "nf4",
@@ -61,8 +63,8 @@ def settled(plan: TrainingPlan, quantisation: Quantisation, device: str) -> Trai
     return plan.model_copy(update={"quantisation": quantisation, "device": device})
 
 
-def _needed(plan: TrainingPlan, base: BaseModel, device: str) -> int:
-    """Bytes at the peak of a run that holds the base as it is, one pair at a time."""
-    alone = settled(plan, "none", device).model_copy(update={"micro_batch_size": 1})
+def _needed(plan: TrainingPlan, base: BaseModel) -> int:
+    """Bytes that the device of a settled plan has to hold at the peak, one pair at a time."""
+    alone = plan.model_copy(update={"micro_batch_size": 1})
     memory = predicted(base, alone, resolve(alone, 1, base.shapes), ())
-    return memory.on_card if device == "cuda" else memory.total
+    return memory.on_card if plan.device == "cuda" else memory.total
