@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_trainer import WORDS, add_pairs, plan_for, progress, run
+from run_parts import WORDS, add_pairs, plan_for, progress, run
 from tiny_models import make_llama
 
 from xeno.errors import InvalidValueError
