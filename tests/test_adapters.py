@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_trainer import add_pairs, plan_for, run
+from run_parts import add_pairs, plan_for, run
 from tiny_models import make_llama, make_model
 
 from xeno.errors import InvalidValueError

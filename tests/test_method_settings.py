@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from run_parts import add_pairs
 from test_methods import add_instructions, add_ratings
-from test_trainer import add_pairs
 from tiny_models import make_llama
 
 from xeno.events import ChatMessage

@@ -48,7 +48,7 @@ CHARTS = (
     ),
     Chart(
         "preference_accuracy",
-        "Preference accuracy",
+        "Accuracy",
         "Share of pairs whose preferred reply is the likelier one per token.",
         held_out=True,
         share=True,
