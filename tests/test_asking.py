@@ -147,7 +147,7 @@ def test_further_replies_are_written_and_the_answer_becomes_a_pair(
     assert 0 < question.information <= 1
     assert question.first != question.second
     rows = profile.db.read("SELECT text FROM candidates")
-    assert len(rows) == CANDIDATES
+    assert CANDIDATES - 2 <= len(rows) <= CANDIDATES  # an empty one, or the same again, is left out
     assert "Green tea, number 0." in {row["text"] for row in rows}
     pair = asking.answer(question.id, "second")
     assert pair is not None

@@ -5,19 +5,22 @@ replies. One comparison at a time is asked and answered; after every answer the 
 of `xeno.feedback.preference_model` (not a training run) predicts held-out comparisons of other
 questions. The same model learns from both ways of asking; only the choice differs: at random
 from the pool, or the most informative of the pool. The replies are composed by rules, so there
-is no active version here and its implicit reward is no part of the estimate.
+is no active version here and its implicit reward is no part of the estimate; and words that the
+rules use are taken out of the lexicon by which the estimate knows a manner, unless `full`.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xeno.benchmarking.reply_rules import CLOSERS, OPENERS
 from xeno.benchmarking.scripted_users import (
     DETAILS,
     FORMATS,
@@ -31,6 +34,7 @@ from xeno.benchmarking.scripted_users import (
 )
 from xeno.feedback.asking import CANDIDATES, blank_model
 from xeno.feedback.reply_features import features
+from xeno.personalization.markers import ENGLISH, Lexicon
 
 TARGET = 0.60
 QUESTIONS = 40
@@ -38,6 +42,16 @@ POOL = 50  # questions of the user's
 HELD_OUT = 120
 _NOISE = 0.15  # of the difference in displeasure, standard deviation
 _RESAMPLES = 1000
+_DRAWS = 3  # of the questions asked at random, for the mean of each user
+# Without what the replies are composed with.
+_STRANGE = ENGLISH.without(
+    frozenset(
+        word
+        for phrases in (*OPENERS.values(), *CLOSERS.values())
+        for phrase in phrases
+        for word in re.findall(r"[a-z']+", phrase.lower())
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -69,18 +83,29 @@ class AskingResult:
 
 
 def measure(
-    tastes: int = 48, seeds: int = 3, progress: Callable[[int, int], None] | None = None
+    tastes: int = 48,
+    seeds: int = 3,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    full: bool = False,
 ) -> AskingResult:
-    """Ask `tastes` of the 144 tastes, `seeds` users each."""
+    """Ask `tastes` of the 144 tastes, `seeds` users each.
+
+    Args:
+        full: the lexicon as it is, with the words it has in common with the replies.
+    """
+    lexicon = ENGLISH if full else _STRANGE
     chosen = random.Random("tastes").sample(list(all_tastes()), tastes)
-    curves: dict[str, list[NDArray[np.float64]]] = {"random": [], "asking": []}
+    random_curves: list[NDArray[np.float64]] = []
+    asking_curves: list[NDArray[np.float64]] = []
     for done, (taste, seed) in enumerate(itertools.product(chosen, range(seeds))):
-        trial = _Trial(taste, seed)
-        for way, found in curves.items():
-            found.append(trial.run(way))
+        trial = _Trial(taste, seed, lexicon)
+        draws = [trial.run("random", draw) for draw in range(_DRAWS)]
+        random_curves.append(np.mean(draws, axis=0))
+        asking_curves.append(trial.run("asking"))
         if progress:
             progress(done + 1, tastes * seeds)
-    by_random, by_asking = np.array(curves["random"]), np.array(curves["asking"])
+    by_random, by_asking = np.array(random_curves), np.array(asking_curves)
     rng = np.random.default_rng(0)
     shares = []
     for _ in range(_RESAMPLES):
@@ -115,7 +140,7 @@ def _needed(by_random: NDArray[np.float64], by_asking: NDArray[np.float64]) -> i
 class _Trial:
     """One user, the pool and the held-out comparisons."""
 
-    def __init__(self, taste: Taste, seed: int) -> None:
+    def __init__(self, taste: Taste, seed: int, lexicon: Lexicon) -> None:
         rng = random.Random(f"asking {seed} {taste}")
         self._user = ScriptedUser(taste, seed)
         self._model = ScriptedModel(seed)
@@ -123,18 +148,26 @@ class _Trial:
         self._pool = [
             pair for _ in range(POOL) for pair in itertools.combinations(self._candidates(rng), 2)
         ]
-        self._differences = np.array([_difference(*pair) for pair in self._pool])
+        looks = {
+            answer.text: features(answer.text, lexicon) for pair in self._pool for answer in pair
+        }
+
+        def difference(first: Answer, second: Answer) -> NDArray[np.float64]:
+            return np.concatenate([[0.0], looks[first.text] - looks[second.text]])
+
+        self._differences = np.array([difference(*pair) for pair in self._pool])
         held_out: list[tuple[Answer, Answer]] = []
         while len(held_out) < HELD_OUT:
             first, second = rng.sample(self._candidates(rng), 2)
             if self._user.displeasure(first) != self._user.displeasure(second):
                 held_out.append((first, second))
-        self._held_out = np.array([_difference(*pair) for pair in held_out])
+        looks |= {a.text: features(a.text, lexicon) for pair in held_out for a in pair}
+        self._held_out = np.array([difference(*pair) for pair in held_out])
         self._truth = np.array([self._gain(*pair) > 0 for pair in held_out])
 
-    def run(self, way: str) -> NDArray[np.float64]:
+    def run(self, way: str, draw: int = 0) -> NDArray[np.float64]:
         """Held-out accuracy after 0 … QUESTIONS answers."""
-        rng = random.Random(f"{way} {self._seed}")
+        rng = random.Random(f"{way} {draw} {self._seed}")
         model, left = blank_model(), set(range(len(self._pool)))
         curve = [0.5]
         for _ in range(QUESTIONS):
@@ -170,7 +203,3 @@ class _Trial:
     def _accuracy(self, margins: NDArray[np.float64]) -> float:
         right = np.where(margins == 0, 0.5, (margins > 0) == self._truth)
         return float(right.mean())
-
-
-def _difference(first: Answer, second: Answer) -> NDArray[np.float64]:
-    return np.concatenate([[0.0], features(first.text) - features(second.text)])

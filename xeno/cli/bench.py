@@ -47,6 +47,11 @@ def add(commands: Commands) -> None:
     asking = group.add("asking", "measure how many questions good ones save", run_asking)
     asking.add_argument("--tastes", type=int, default=48, help="how many of the 144 tastes")
     asking.add_argument("--seeds", type=int, default=3, help="users of each taste")
+    asking.add_argument(
+        "--full",
+        action="store_true",
+        help="let the estimate know the words that it and the replies would both have",
+    )
     dpo = group.add("dpo", "measure training beside TRL's DPOTrainer", run_dpo)
     dpo.add_argument("--data", type=Path, help="a preference file to take the lengths from")
     dpo.add_argument("--quick", action="store_true", help="one round over fewer pairs")
@@ -149,7 +154,7 @@ def run_asking(arguments: Namespace, output: Output) -> int | None:
         if done % 12 == 0:
             output.progress(f"{done} of {users} users")
 
-    result = asking.measure(arguments.tastes, arguments.seeds, progress)
+    result = asking.measure(arguments.tastes, arguments.seeds, progress, full=arguments.full)
     output.table(
         ("questions", "accuracy, at random", "accuracy, chosen"),
         [

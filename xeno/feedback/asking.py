@@ -29,7 +29,14 @@ from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage, ReplyFinished, Sampling, Scored, ScorePair
 from xeno.feedback.preference_model import PreferenceModel, Vector
 from xeno.feedback.recorder import FeedbackRecorder
-from xeno.feedback.reply_features import DIMENSION, LAYOUT, WORDS, Features, features
+from xeno.feedback.reply_features import (
+    DIMENSION,
+    LAYOUT,
+    MANNER,
+    WORDS,
+    Features,
+    features,
+)
 from xeno.store.conversations import Conversations
 from xeno.store.database import Row
 from xeno.store.pairs import Pair
@@ -48,7 +55,7 @@ _WARM = Sampling(max_tokens=256, temperature=0.9, top_p=0.95)
 
 # Prior standard deviations of the weights, chosen on scripted users other than those measured.
 _REWARD_MEAN, _REWARD_DEVIATION = 5.0, 2.5  # per nat and token
-_LAYOUT_DEVIATION, _WORD_DEVIATION, _EDGE_DEVIATION = 2.0, 0.1, 0.4
+_LAYOUT_DEVIATION, _MANNER_DEVIATION, _WORD_DEVIATION, _EDGE_DEVIATION = 2.0, 1.0, 0.1, 0.2
 
 
 class Handle(Protocol):
@@ -94,8 +101,9 @@ def blank_model() -> PreferenceModel:
         [
             [_REWARD_DEVIATION],
             np.full(LAYOUT, _LAYOUT_DEVIATION),
+            np.full(MANNER, _MANNER_DEVIATION),
             np.full(WORDS, _WORD_DEVIATION),
-            np.full(DIMENSION - LAYOUT - WORDS, _EDGE_DEVIATION),
+            np.full(DIMENSION - LAYOUT - MANNER - WORDS, _EDGE_DEVIATION),
         ]
     )
     return PreferenceModel(mean, deviations)

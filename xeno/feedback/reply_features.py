@@ -1,4 +1,4 @@
-"""What a reply looks like, as numbers: its layout, and its words by hashing. Pure.
+"""What a reply looks like, as numbers: its layout, its manner, and its words by hashing. Pure.
 
 Two replies to one question are compared by the difference of their numbers, so that what they
 share (the subject, mostly) cancels out and what differs (length, lists, manner) stays.
@@ -14,13 +14,17 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from xeno.personalization.markers import ENGLISH, Lexicon
+from xeno.personalization.signals import CUES, read
+
 Features = NDArray[np.float64]
 
 _LENGTHS = (8, 16, 32, 64, 128, 256)  # words: someone may like neither short nor long
 LAYOUT = 14 + len(_LENGTHS)
+MANNER = len(CUES)  # how formal, warm, playful, ... it is: two phrases of one manner are alike
 WORDS = 192  # bins for words anywhere
 _EDGES = 96  # bins for how a reply begins and how it ends
-DIMENSION = LAYOUT + WORDS + _EDGES
+DIMENSION = LAYOUT + MANNER + WORDS + _EDGES
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]+(?=\s|$)")
@@ -32,8 +36,12 @@ _EDGE_WEIGHT = 1.0
 _EDGE = 6  # words
 
 
-def features(text: str) -> Features:
-    """The numbers of a reply, shape [DIMENSION], each mostly between -1 and 1."""
+def features(text: str, lexicon: Lexicon = ENGLISH) -> Features:
+    """The numbers of a reply, shape [DIMENSION], each mostly between -1 and 1.
+
+    Args:
+        lexicon: the words by which a manner is known.
+    """
     words = [word.casefold() for word in _WORD.findall(text)]
     count = max(1, len(words))
     sentences = max(1, len(_SENTENCE_END.findall(text)))
@@ -57,9 +65,12 @@ def features(text: str) -> Features:
         float(text[:1].islower()),
         *_near(count),
     )
-    _count(values, words, "w", LAYOUT, WORDS, _WORD_WEIGHT / math.sqrt(count / 20))
+    levels = read(text, lexicon=lexicon).levels
+    values[LAYOUT : LAYOUT + MANNER] = [levels[cue] / 2 for cue in CUES]
+    hashed = LAYOUT + MANNER
+    _count(values, words, "w", hashed, WORDS, _WORD_WEIGHT / math.sqrt(count / 20))
     edges = [*_grams(words[:_EDGE], "<"), *_grams(words[-_EDGE:], ">")]
-    _count(values, edges, "e", LAYOUT + WORDS, _EDGES, _EDGE_WEIGHT / 2)
+    _count(values, edges, "e", hashed + WORDS, _EDGES, _EDGE_WEIGHT / 2)
     return values
 
 
