@@ -164,7 +164,7 @@ def gaps_while_training(folder: Path) -> dict[str, object]:
     loop.until(lambda: not window.training.training)
     timer.stop()
     seconds = time.perf_counter() - begun
-    steps = window.training.progress.value()
+    steps = window.training.view.progress.value()
     window.close()
     session.close()
     late.sort()

@@ -26,7 +26,11 @@ os.environ.update(
 import psutil
 import pytest
 
+from xeno.errors import BaseModelError
+from xeno.events import ChatMessage
+from xeno.models.starter import starter_folder
 from xeno.paths import Home
+from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 
 _GRACE_SECONDS = 5.0
@@ -73,6 +77,34 @@ def shared_models(shared: Path) -> Path:
     if not (shared / "models").is_dir():
         pytest.skip("needs the shared models (XENO_SHARED)")
     return shared / "models"
+
+
+@pytest.fixture(scope="session")
+def real_base(request: pytest.FixtureRequest) -> Path:
+    """The starter model; a shared one where it was not built."""
+    try:
+        return starter_folder()
+    except BaseModelError:
+        return request.getfixturevalue("shared_models") / "stories260K"
+
+
+@pytest.fixture
+def taught(profile: Profile) -> Profile:
+    """A profile with 24 pairs of one taste."""
+    pairs = Pairs(profile.db)
+    for number in range(24):
+        pairs.add(
+            new_pair(
+                profile.name,
+                [ChatMessage(role="user", content=f"What about tea number {number}?")],
+                "- Warm the pot.\n- Wait a little.",
+                f"Well, tea number {number} is a drink that many people like, and it is warm.",
+                feedback_type="correction",
+                confidence=1.0,
+                quality=1.0,
+            )
+        )
+    return profile
 
 
 @pytest.fixture(autouse=True)

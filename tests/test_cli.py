@@ -200,7 +200,33 @@ def test_privacy_budget_is_shown_and_changed(
     assert (budget["budget"], budget["spent"], budget["left"]) == (4.0, 0.0, 4.0)
     assert main(["privacy", "budget", "-1"]) != 0
     assert main(["privacy", "ledger", "--json"]) == 0
-    assert last_object(capsys.readouterr().out) == {"entries": [], "verified": True}
+    [entry] = last_object(capsys.readouterr().out)["entries"]
+    assert (entry["kind"], entry["budget"]["epsilon"]) == ("budget", 4.0)
+
+
+def test_the_ledger_is_written_as_a_file_and_an_account_reset_on_purpose_only(
+    home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["privacy", "budget", "9", "--period", "year", "--unit", "conversation"]) == 0
+    assert "each calendar year" in capsys.readouterr().out
+    assert main(["privacy", "reset", "--unit", "conversation"]) == 0
+    assert "Nothing was changed" in capsys.readouterr().out
+    assert main(["privacy", "reset", "--unit", "conversation", "--yes"]) != 0
+    assert "reason" in capsys.readouterr().err
+    again = ["privacy", "reset", "--unit", "conversation", "--yes", "--reason", "All were deleted."]
+    assert main(again) == 0
+    capsys.readouterr()
+    file = tmp_path / "ledger.csv"
+    assert main(["privacy", "ledger", "--format", "csv", "--output", str(file)]) == 0
+    assert [line.split(",")[1] for line in file.read_text().splitlines()] == [
+        "kind",
+        "budget",
+        "reset",
+    ]
+    capsys.readouterr()
+    assert main(["privacy", "ledger", "--format", "json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["accounts"][1]["period"] == "year"
 
 
 def test_versions_and_deployment_without_any_version(

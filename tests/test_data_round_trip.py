@@ -421,6 +421,6 @@ def test_the_command_line_previews_imports_lists_undoes_and_exports(
     assert said("import", "--undo", str(report["import"]))["removed"] == 1
     assert [each["undone"] is not None for each in said("import", "--list")["imports"]] == [True]
     assert "import" in said("import", str(tmp_path / "out.parquet"))
-    assert "error" in said("import", status=1)
+    assert "error" in said("import", status=2)
     assert main(["import", str(path), "--preview"]) == 0
     assert "as you said" not in capsys.readouterr().err

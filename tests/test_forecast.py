@@ -100,7 +100,7 @@ def test_pairs_of_one_conversation_cannot_be_held_out(profile: Profile, base: st
     add_pairs(profile, 40, group="one")
     ahead = forecast(profile, TrainingPlan(base=base, private=False))
     assert (ahead.pairs_training, ahead.pairs_heldout) == (40, 0)
-    assert any("No pair is held out" in warning for warning in ahead.warnings)
+    assert any("None of the pairs is held out" in warning for warning in ahead.warnings)
 
 
 def test_many_pairs_are_sampled(profile: Profile, base: str) -> None:

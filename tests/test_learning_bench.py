@@ -114,10 +114,10 @@ def test_a_file_that_holds_no_pairs_is_refused(tmp_path: Path) -> None:
         learning.author(tmp_path / "wrong.jsonl")
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, failed: int = 1) -> dict:
     status = main([*arguments, "--json"])
     result: dict = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert status == (1 if "error" in result else 0)
+    assert status == (failed if "error" in result else 0)
     return result
 
 
@@ -145,7 +145,7 @@ def test_the_command_line_shows_asks_and_obeys(
     assert run(capsys, "beliefs", "why", "communication_style")["evidence_total"] == 0
     assert "error" in run(capsys, "beliefs", "why", "mood")
     assert "error" in run(capsys, "beliefs", "undo", "nothing")
-    assert "error" in run(capsys, "beliefs", "signals", "rating")
+    assert "error" in run(capsys, "beliefs", "signals", "rating", failed=2)
 
 
 def test_confidence_against_truth_is_drawn_where_it_stands() -> None:

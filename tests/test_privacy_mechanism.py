@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,54 @@ from xeno.errors import BaseModelError
 from xeno.privacy.mechanism import PrivateOptimizer, per_row_gradients
 from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import attach, lora_layers, trainable
-from xeno.training.loss import dpo_loss
-from xeno.training.policy import Policy
+from xeno.training.kto import Kto
+from xeno.training.objectives import Dpo, Objective, Sft
+from xeno.training.policy import Policy, Shortcuts
 from xeno.training.rows import Row
 from xeno.versions.adapter import AdapterConfig
 
+METHODS: dict[str, Objective] = {
+    "dpo": Dpo("sigmoid", 0.3, sft_weight=0.5),
+    "kto": Kto(0.3, 1.5, 0.5, limit=99, estimate_kl=False),
+    "sft": Sft(),
+}
 
-def _losses(policy: Policy, rows: list[Row]) -> torch.Tensor:
+
+def _losses(policy: Policy, rows: list[Row], objective: Objective) -> torch.Tensor:
     batch = policy.collate(rows)
-    reference = torch.zeros(2 * len(rows)) - 3.0
-    return dpo_loss(policy.logps(batch), reference, batch, beta=0.3, sft_weight=0.5).loss
+    return objective(policy.logps(batch), torch.zeros(2 * len(rows)) - 3.0, batch).loss
+
+
+def _rows_for(method: str) -> list[Row]:
+    """Pairs for dpo, single replies for sft, good and bad ones and a pair for kto."""
+    rows = random_rows(5, seed=1)
+    if method == "dpo":
+        return rows
+    single = [replace(row, rejected=(), desirable=n % 2 == 0) for n, row in enumerate(rows)]
+    return [*single[:4], rows[4]] if method == "kto" else single
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook")
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_gradient_of_a_row_is_the_gradient_of_its_pair_alone(name: str) -> None:
+def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(
+    name: str, method: str, fused: bool
+) -> None:
     build, modules, rows_per_pair, _ = ARCHITECTURES[name]
-    policy, adapted = prepared(build, modules)
-    rows = random_rows(5, seed=1)
-    alone = [torch.autograd.grad(_losses(policy, [row]).sum(), trainable(adapted)) for row in rows]
+    alone_policy, alone_model = prepared(build, modules, shortcuts=Shortcuts(fused=False))
+    rows, objective = _rows_for(method), METHODS[method]
+    alone = [
+        torch.autograd.grad(_losses(alone_policy, [row], objective).sum(), trainable(alone_model))
+        for row in rows
+    ]
+    policy, adapted = prepared(build, modules, private=True, shortcuts=Shortcuts(fused=fused))
+    # Where not every adapted layer knows the gradient of a pair of the pack, each needs a row.
+    assert policy.packed == (fused and name in ("llama", "qwen2"))
     for _, layer in lora_layers(adapted):
         layer.train()
     per_row_gradients(adapted)
-    _losses(policy, rows).sum().backward()
+    _losses(policy, rows, objective).sum().backward()
     for position, parameter in enumerate(trainable(adapted)):
         found = parameter.grad_sample
         assert found.shape == (5 * rows_per_pair, *parameter.shape)

@@ -6,8 +6,12 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from xeno.privacy.noise import CipherStream
+from xeno.privacy.noise import CipherStream, StreamState
+
+STATE = StreamState(bytes(range(32)), 0)
 
 
 def test_gaussians_have_mean_0_variance_1_and_the_tails_of_a_normal() -> None:
@@ -40,19 +44,39 @@ def test_two_streams_never_agree() -> None:
     assert len(np.unique(np.concatenate(streams))) == 50_000
 
 
-def test_a_used_up_key_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys: list[bytes] = []
-
-    def system(count: int) -> bytes:
-        keys.append(np.random.default_rng(len(keys)).bytes(count))
-        return keys[-1]
-
+def test_every_piece_of_a_stream_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = CipherStream(STATE).uniform(300).tobytes()
     monkeypatch.setattr("xeno.privacy.noise._BYTES_PER_KEY", 800)
-    monkeypatch.setattr(os, "urandom", system)
-    stream = CipherStream()
+    stream = CipherStream(STATE)
     drawn = [stream.uniform(100).tobytes() for _ in range(3)]
-    assert len(keys) == len(set(drawn)) == 3
-    assert all(len(key) == 32 for key in keys)
+    assert drawn[0] == whole[:800]
+    assert len({*drawn, whole[800:1600], whole[1600:]}) == 5
+    assert CipherStream(STATE).uniform(300).tobytes() == b"".join(drawn)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=8), st.integers(0, 40))
+def test_a_stream_goes_on_where_its_state_says(drawn: list[int], more: int) -> None:
+    stream = CipherStream(STATE)
+    for count in drawn:
+        stream.uniform(count)
+    state = stream.state
+    assert state.position == 8 * sum(drawn)
+    assert CipherStream(state).uniform(more).tobytes() == stream.uniform(more).tobytes()
+
+
+def test_a_renewed_stream_has_another_key() -> None:
+    stream = CipherStream(STATE)
+    stream.uniform(3)
+    stream.renew()
+    assert stream.state.key != STATE.key
+    assert stream.state.position == 0
+    assert stream.uniform(4).tobytes() != CipherStream(STATE).uniform(4).tobytes()
+
+
+def test_a_state_does_not_show_its_key() -> None:
+    assert STATE.key.hex() not in repr(STATE)
+    assert str(STATE.key) not in repr(STATE)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -15,9 +15,11 @@ from xeno.models.base import inspect_base
 from xeno.models.chat import encode_prompt, load_tokenizer
 from xeno.store.pairs import Pair, new_pair
 from xeno.training.adapters import attach, trainable
-from xeno.training.loss import branch_logps, dpo_loss
-from xeno.training.policy import Policy
-from xeno.training.rows import LeftOut, Row, collate, encode_pair
+from xeno.training.encoding import Fit, LeftOut, encode_pair
+from xeno.training.loss import branch_logps
+from xeno.training.objectives import Dpo
+from xeno.training.policy import Policy, Shortcuts
+from xeno.training.rows import Cut, Row, collate
 from xeno.versions.adapter import AdapterConfig
 
 SIZES: dict[str, Any] = {
@@ -64,7 +66,7 @@ def _bloom() -> Any:
 ARCHITECTURES = {
     "llama": (_llama, ("q_proj", "v_proj"), 1, True),
     "qwen2": (_qwen2, ("q_proj", "o_proj"), 1, True),
-    "gemma2": (_gemma2, ("q_proj", "v_proj"), 1, False),
+    "gemma2": (_gemma2, ("q_proj", "v_proj"), 1, True),
     "gpt2": (_gpt2, ("c_attn",), 1, True),
     "bloom": (_bloom, ("query_key_value",), 2, True),
 }
@@ -81,15 +83,22 @@ def random_rows(count: int, seed: int = 0, vocabulary: int = 97) -> list[Row]:
     return [Row(f"p{i}", tokens(1, 14), tokens(1, 12), tokens(1, 12)) for i in range(count)]
 
 
-def prepared(build: Callable[[], Any], modules: tuple[str, ...]) -> tuple[Policy, Any]:
+def prepared(
+    build: Callable[[], Any],
+    modules: tuple[str, ...],
+    *,
+    private: bool = False,
+    shortcuts: Shortcuts | None = None,
+) -> tuple[Policy, Any]:
     """A random model with an adapter that already does something: B from N(0, 0.02^2)."""
     torch.manual_seed(0)
     model = build().eval().requires_grad_(False)
-    policy = Policy(model)
+    policy = Policy(model, private=private, shortcuts=shortcuts)
     adapted = attach(model, AdapterConfig(rank=4, alpha=8.0, target_modules=modules), seed=0)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
+    policy.adapted()
     return policy, adapted
 
 
@@ -137,7 +146,7 @@ def test_a_row_gives_the_losses_and_gradients_of_two_separate_sequences(name: st
     reference = torch.linspace(-9, -4, 12)
 
     def gradients(logps: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        losses = dpo_loss(logps, reference, batch, beta=0.3, sft_weight=0.5).loss
+        losses = Dpo("sigmoid", 0.3, sft_weight=0.5)(logps, reference, batch).loss
         return losses, list(torch.autograd.grad(losses.sum(), trainable(policy.model)))
 
     losses, found = gradients(policy.logps(batch))
@@ -192,31 +201,31 @@ def test_a_reply_ends_as_the_template_ends_a_turn_and_follows_the_prompt_of_the_
     tokenizer: Any,
 ) -> None:
     pair = _pair("Tea?", "Yes.", "Certainly not.")
-    row = encode_pair(tokenizer, pair, 512)
+    row = encode_pair(tokenizer, pair, Fit(512))
     assert isinstance(row, Row)
     assert list(row.prompt) == encode_prompt(tokenizer, pair.prompt)
     assert tokenizer.decode(row.chosen) == "Yes.<|end|>"
     assert tokenizer.decode(row.rejected) == "Certainly not.<|end|>"
-    assert row.prompt_cut == 0
+    assert row.cuts == ()
 
 
 def test_a_long_prompt_loses_its_beginning_but_not_the_first_token_and_replies_stay_whole(
     tokenizer: Any,
 ) -> None:
     pair = _pair("word " * 100 + "end", "short", "a longer reply")
-    whole = encode_pair(tokenizer, pair, 4096)
-    row = encode_pair(tokenizer, pair, 100)
+    whole = encode_pair(tokenizer, pair, Fit(4096))
+    row = encode_pair(tokenizer, pair, Fit(100))
     assert isinstance(row, Row)
     assert isinstance(whole, Row)
     assert len(row.prompt) + len(row.rejected) == 100
     assert row.prompt[0] == tokenizer.bos_token_id
     assert row.prompt[1:] == whole.prompt[-len(row.prompt) + 1 :]
-    assert row.prompt_cut == len(whole.prompt) - len(row.prompt)
+    assert row.cuts == (Cut("prompt", "left", len(whole.prompt) - len(row.prompt)),)
     assert (row.chosen, row.rejected) == (whole.chosen, whole.rejected)
 
 
 def test_a_reply_that_does_not_fit_leaves_the_pair_out_and_says_why(tokenizer: Any) -> None:
-    out = encode_pair(tokenizer, _pair("Tea?", "no", "x" * 200), 128)
+    out = encode_pair(tokenizer, _pair("Tea?", "no", "x" * 200), Fit(128))
     assert isinstance(out, LeftOut)
     assert "201 tokens" in out.reason
 

@@ -172,17 +172,20 @@ def test_a_run_keeps_its_plan_its_events_and_its_end(profile: Profile) -> None:
 def test_a_run_whose_process_is_gone_is_marked_interrupted(profile: Profile) -> None:
     runs = Runs(profile.db)
     plan = TrainingPlan(base="b")
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    lost, mine, done, waiting = (runs.create(plan) for _ in range(4))
-    runs.start(lost.id, ended.pid)
-    runs.start(mine.id, os.getpid())
-    runs.start(done.id, ended.pid)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    done = runs.create(plan)
+    runs.start(done.id, gone.pid)
     runs.finish(done.id, "completed")
+    lost = runs.create(plan)
+    runs.start(lost.id, gone.pid)
     assert [run.id for run in runs.mark_interrupted()] == [lost.id]
-    states = [runs.get(run.id).status for run in (lost, mine, done, waiting)]
-    assert states == ["interrupted", "running", "completed", "waiting"]
+    waiting = runs.create(plan)
     assert runs.mark_interrupted() == []
+    runs.start(waiting.id, os.getpid())
+    assert runs.mark_interrupted() == []
+    states = [runs.get(run.id).status for run in (done, lost, waiting)]
+    assert states == ["completed", "interrupted", "running"]
 
 
 def test_another_process_with_the_same_id_is_not_the_trainer(profile: Profile) -> None:

@@ -295,7 +295,9 @@ def test_a_private_version_needs_its_entry_in_the_ledger(profile: Profile) -> No
     address = manifest_for(adapter()).address
     with profile.db.transaction() as connection:
         connection.execute(
-            "INSERT INTO privacy_ledger VALUES (1, 'r', 'pair', ?, 1e-5, 2, 2, ?, 0, '', '')",
+            "INSERT INTO privacy_ledger (seq, kind, run_id, unit, mechanism, delta, epsilon_alone, "
+            "epsilon_total, version, created, previous_hash, hash) "
+            "VALUES (1, 'run', 'r', 'pair', ?, 1e-5, 2, 2, ?, 0, '', '')",
             ('{"sample_rate": 1.0, "noise_multiplier": 5.0, "steps": 20}', address),
         )
     assert release(profile, **guarantee).manifest.private

@@ -17,11 +17,9 @@ import psutil
 import pytest
 
 from xeno.cli.main import main
-from xeno.errors import BaseModelError
 from xeno.events import ChatMessage, Event, Failure, Progress, RunFinished, RunStarted, Sampling
-from xeno.models.starter import starter_folder
 from xeno.paths import Home
-from xeno.store.pairs import Pairs, new_pair
+from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.plan import TrainingPlan
@@ -34,33 +32,6 @@ from xeno.workers.training_client import TrainingRun
 ROOT = Path(__file__).parents[1]
 QUESTION = (ChatMessage(role="user", content="What about tea?"),)
 SHORT = Sampling(max_tokens=16)
-
-
-@pytest.fixture(scope="module")
-def base(request: pytest.FixtureRequest) -> Path:
-    try:
-        return starter_folder()
-    except BaseModelError:
-        return request.getfixturevalue("shared_models") / "stories260K"
-
-
-@pytest.fixture
-def taught(profile: Profile) -> Profile:
-    """A profile with 24 pairs of one taste."""
-    pairs = Pairs(profile.db)
-    for number in range(24):
-        pairs.add(
-            new_pair(
-                profile.name,
-                [ChatMessage(role="user", content=f"What about tea number {number}?")],
-                "- Warm the pot.\n- Wait a little.",
-                f"Well, tea number {number} is a drink that many people like, and it is warm.",
-                feedback_type="correction",
-                confidence=1.0,
-                quality=1.0,
-            )
-        )
-    return profile
 
 
 class Listener:
@@ -80,14 +51,16 @@ class Listener:
 
 
 @pytest.fixture
-def running(taught: Profile, base: Path) -> Iterator[Callable[..., tuple[TrainingRun, Listener]]]:
+def running(
+    taught: Profile, real_base: Path
+) -> Iterator[Callable[..., tuple[TrainingRun, Listener]]]:
     """Starts a run of so many epochs and waits for its first step."""
     runs: list[TrainingRun] = []
 
     def start(**plan: Any) -> tuple[TrainingRun, Listener]:
         listener = Listener()
         settings = {"private": False, "epochs": 1000, "batch_size": 2, **plan}
-        run = TrainingRun(taught, TrainingPlan(base=str(base), **settings), listener)
+        run = TrainingRun(taught, TrainingPlan(base=str(real_base), **settings), listener)
         runs.append(run)
         run.start()
         assert listener.stepped.wait(120), listener.events
@@ -100,7 +73,7 @@ def running(taught: Profile, base: Path) -> Iterator[Callable[..., tuple[Trainin
 
 
 def test_a_run_ends_in_a_version_that_answers_and_can_be_rolled_back(
-    taught: Profile, base: Path, running
+    taught: Profile, real_base: Path, running
 ) -> None:
     run, listener = running(epochs=2)
     finished = run.wait(120)
@@ -109,7 +82,7 @@ def test_a_run_ends_in_a_version_that_answers_and_can_be_rolled_back(
     assert listener.events[-1] == finished
     version = Registry(taught).get(finished.version)
     assert Runs(taught.db).get(run.run_id).version == version.address
-    with HostClient(taught, base) as host:
+    with HostClient(taught, real_base) as host:
         before = host.generate(QUESTION, SHORT).result(120)
         Deployment(taught).deploy(version.label)
         during = host.generate(QUESTION, SHORT).result(60)
@@ -120,7 +93,7 @@ def test_a_run_ends_in_a_version_that_answers_and_can_be_rolled_back(
 
 
 def test_a_damaged_version_is_not_served_and_the_base_answers_saying_so(
-    taught: Profile, base: Path, running
+    taught: Profile, real_base: Path, running
 ) -> None:
     run, _ = running(epochs=1)
     version = Registry(taught).get(run.wait(120).version)
@@ -129,7 +102,7 @@ def test_a_damaged_version_is_not_served_and_the_base_answers_saying_so(
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with HostClient(taught, base) as host:
+    with HostClient(taught, real_base) as host:
         reply = host.generate(QUESTION, SHORT).result(120)
     assert reply.version is None
     assert "base model answered" in reply.fallback
@@ -211,19 +184,19 @@ def test_a_run_that_cannot_begin_says_why(taught: Profile, tmp_path: Path) -> No
 def test_the_trainer_yields_to_others_and_holds_no_secret_in_sight(
     taught: Profile, running
 ) -> None:
-    run, _ = running()
+    run, _ = running(niceness=7)
     process = psutil.Process(run.pid)
-    assert process.nice() == 10
+    assert process.nice() == 7
     assert process.environ()["OMP_WAIT_POLICY"] == "PASSIVE"
     assert taught.key.hex() not in " ".join(process.cmdline()) + str(process.environ())
 
 
 @pytest.mark.parametrize(("keep", "status"), [("keep", "stopped"), ("discard", "discarded")])
 def test_an_interrupt_of_the_command_line_does_what_on_stop_says(
-    taught: Profile, home: Home, base: Path, keep: str, status: str
+    taught: Profile, home: Home, real_base: Path, keep: str, status: str
 ) -> None:
     command = [sys.executable, "-m", "xeno.cli.main", "train", "--no-privacy", "--json"]
-    command += ["--base", str(base), "--set", "epochs=1000", "--on-stop", keep]
+    command += ["--base", str(real_base), "--set", "epochs=1000", "--on-stop", keep]
     with subprocess.Popen(
         command,
         cwd=ROOT,

@@ -194,8 +194,12 @@ def train(pictures: Pictures, private: bool) -> None:
     window.tabs.setCurrentWidget(window.training)
     pictures.until(window.training.start.isEnabled, 60)
     window.training.start.click()
-    pictures.until(lambda: window.training.progress.value() >= 5 or not window.training.training)
-    pictures.take("light-training-private" if private else "light-training")
+    view = window.training.view
+    pictures.until(lambda: view.progress.value() >= 5 or not window.training.training)
+    for place, name in enumerate(("charts", "samples", "log")):
+        window.training.view.bar.setCurrentIndex(place)
+        pictures.take(f"light-training-{name}-private" if private else f"light-training-{name}")
+    window.training.view.bar.setCurrentIndex(0)
     pictures.until(lambda: not window.training.training)
     pictures.take("light-result-private" if private else "light-result")
     window.training.result.deploy.click()

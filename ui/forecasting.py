@@ -5,6 +5,7 @@ from __future__ import annotations
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
 from ui.session import Session
+from ui.theme import Theme
 from xeno.training.forecast import Forecast, forecast
 from xeno.training.plan import TrainingPlan
 
@@ -26,6 +27,11 @@ class ForecastFeed(QObject):
         self._timer.timeout.connect(self._compute)
         for news in (session.plan_changed, session.pairs_changed, session.versions_changed):
             news.connect(self.refresh)
+
+    @property
+    def theme(self) -> Theme:
+        """The look of the window that it feeds."""
+        return self._session.theme
 
     def refresh(self) -> None:
         """Compute again soon; several changes in a row give one forecast."""

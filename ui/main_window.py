@@ -124,6 +124,7 @@ class MainWindow(QMainWindow):
         self._session.warm_host()
         runs = Runs(self._session.profile.db)
         self._session.do(runs.mark_interrupted, self._tell_interrupted, owner=self)
+        self._session.runs.begin()
         # Loaded ahead on another thread, so that the first plot is there at once.
         self._session.do(lambda: importlib.import_module("pyqtgraph"))
         self.personalization.prepare()
@@ -225,6 +226,7 @@ class MainWindow(QMainWindow):
         session.run_finished.connect(lambda _: self.run_state.setText(""))
         session.plan_changed.connect(self._show_answering)
         self.names.changed.connect(self._show_answering)
+        self.closed.connect(self.privacy.audit.close_run)
         self.training.privacy_wanted.connect(lambda: self.tabs.setCurrentWidget(self.privacy))
 
     # Status -------------------------------------------------------------------------------
@@ -247,8 +249,10 @@ class MainWindow(QMainWindow):
         if runs:
             self.notice.inform(
                 f"{count(len(runs), 'run')} did not end when XENO was last closed.",
-                "It is marked as interrupted; your pairs and versions are as they were.",
+                "Your pairs and versions are as they were. It can be resumed in the Training tab.",
                 kind="warning",
+                action="&Show it",
+                do=lambda: self.tabs.setCurrentWidget(self.training),
             )
 
     # Actions ------------------------------------------------------------------------------
@@ -396,13 +400,18 @@ class MainWindow(QMainWindow):
         question = QMessageBox(self)
         question.setWindowTitle("A run is training")
         question.setText("Stop the run and close?")
+        later = question.addButton("&Go on next time", QMessageBox.ButtonRole.AcceptRole)
         keep = question.addButton("&Keep what it learned", QMessageBox.ButtonRole.AcceptRole)
         discard = question.addButton("&Discard it", QMessageBox.ButtonRole.DestructiveRole)
         stay = question.addButton("&Stay", QMessageBox.ButtonRole.RejectRole)
         question.setDefaultButton(stay)
         question.setEscapeButton(stay)
         question.exec()
-        if question.clickedButton() not in (keep, discard):
+        clicked = question.clickedButton()
+        if clicked not in (later, keep, discard):
             return False
-        self.training.stop_run(keep=question.clickedButton() is keep)
+        if clicked is later:
+            self.training.put_back()
+        else:
+            self.training.stop_run(keep=clicked is keep)
         return True

@@ -5,16 +5,20 @@ A signal here says that something changed; whoever shows it reads it again, off 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from PyQt6.QtCore import QObject, pyqtSignal
 
 from ui.tasks import Tasks
 from ui.theme import Theme
+from ui.window_runs import WindowRuns
 from xeno.assistant import Assistant
+from xeno.errors import InvalidValueError
 from xeno.events import HostReady, RunFinished
+from xeno.jobs.store import Queue
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
@@ -22,7 +26,15 @@ from xeno.workers.host_client import BASE_SETTING, HostClient, base_folder
 from xeno.workers.intents_client import IntentsClient
 
 PLAN = "plan."  # the settings that hold the fields of the next run's plan
-_WINDOW_SETTINGS = ("ui.theme", "ui.text_size", "ui.geometry", "ui.layout", BASE_SETTING)
+_WINDOW_SETTINGS = (
+    "ui.theme",
+    "ui.text_size",
+    "ui.geometry",
+    "ui.layout",
+    "ui.smoothing",
+    "ui.notify",
+    BASE_SETTING,
+)
 
 
 def read_settings(profile: Profile) -> dict[str, Any]:
@@ -61,6 +73,9 @@ class Session(QObject):
         self.assistant = Assistant(profile, self.host)
         self.intents = IntentsClient(profile)
         self.host_ready: HostReady | None = None
+        self.queue = Queue(profile.home)
+        self.runs = WindowRuns(self.queue, profile, self.tasks, self)
+        self.runs.failed.connect(self.tasks.failed)
 
     # Settings -----------------------------------------------------------------------------
 
@@ -77,6 +92,24 @@ class Session(QObject):
         if name.startswith(PLAN):
             self.plan_changed.emit()
 
+    def set_plan(self, values: Mapping[str, Any]) -> None:
+        """Change several settings of the next run at once."""
+        changed = {
+            PLAN + name: value
+            for name, value in values.items()
+            if self.setting(PLAN + name, TrainingPlan.model_fields[name].default) != value
+        }
+        if not changed:
+            return
+        self._settings |= changed
+
+        def write() -> None:
+            for name, value in changed.items():
+                self.profile.set_setting(name, value)
+
+        self.tasks.run(write, in_order=True)
+        self.plan_changed.emit()
+
     def base(self) -> Path:
         """The base model that chat and training use.
 
@@ -91,13 +124,21 @@ class Session(QObject):
 
         Raises:
             BaseModelError: if there is no base model.
+            InvalidValueError: if the settings do not go together.
         """
         values = {
             name.removeprefix(PLAN): value
             for name, value in dict(self._settings).items()  # a copy: also read by workers
             if name.startswith(PLAN)
         }
-        return TrainingPlan.model_validate({**values, "base": str(self.base())})
+        try:
+            return TrainingPlan.model_validate({**values, "base": str(self.base())})
+        except ValidationError as error:
+            raise InvalidValueError(
+                "The settings of the next run do not go together.",
+                "; ".join(f"{_named(each['loc'])}{each['msg']}" for each in error.errors()) + ".",
+                "Change them in the advanced settings of the Training tab.",
+            ) from error
 
     def use_base(self, folder: Path | None) -> None:
         """Chat and train on the base in `folder`; None is the starter."""
@@ -148,5 +189,13 @@ class Session(QObject):
         """End the children, finish the writes, close the profile. Blocks; at the very end."""
         self.host.close()
         self.intents.close()
+        self.runs.close()
         self.tasks.close()
+        self.queue.close()
         self.profile.close()
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    """The title of the setting that an error is about, with a colon; empty if of none."""
+    field = TrainingPlan.model_fields.get(str(place[0])) if place else None
+    return f"{field.title}: " if field else ""

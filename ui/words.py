@@ -48,6 +48,16 @@ def shown_of(shown: int, matching: int, total: int, one: str, many: str = "") ->
     return f"{matching:,} of {there}" if matching < total else there
 
 
+def short(value: float, as_share: bool = False) -> str:
+    """A number in about three figures: '0.412', '1,470', '5.0e-04'; a percentage if `as_share`."""
+    if as_share:
+        return share(value)
+    size_of = abs(value)
+    if size_of >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if size_of >= 1e-3 or value == 0 else f"{value:.1e}"
+
+
 def share(value: float | None) -> str:
     """A share as a percentage, a dash for none."""
     return NONE if value is None else f"{100 * value:.0f} %"

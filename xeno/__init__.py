@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from xeno.personalization.engine import PersonalizationEngine as PersonalizationEngine
     from xeno.personalization.intents import CustomModelTrainer as CustomModelTrainer
     from xeno.personalization.memory import ContextualMemory as ContextualMemory
+    from xeno.privacy.analyzer import PrivacyAnalyzer as PrivacyAnalyzer
+    from xeno.privacy.gaussian import DifferentialPrivacy as DifferentialPrivacy
 
 __version__ = "0.1.0"
 
@@ -17,8 +19,10 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ContextualMemory": "xeno.personalization.memory",
     "CustomModelTrainer": "xeno.personalization.intents",
+    "DifferentialPrivacy": "xeno.privacy.gaussian",
     "PerformanceTracker": "xeno.performance.metrics",
     "PersonalizationEngine": "xeno.personalization.engine",
+    "PrivacyAnalyzer": "xeno.privacy.analyzer",
 }
 
 

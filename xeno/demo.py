@@ -10,7 +10,6 @@ trained on.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import statistics
 import tempfile
@@ -22,14 +21,8 @@ from typing import Any
 
 import resources
 from xeno.assistant import Assistant, Reply
-from xeno.benchmarking.reply_rules import (
-    BRIEF_WORDS,
-    CLOSERS,
-    OPENERS,
-    is_brief_bullets,
-    repeated_4grams,
-    word_count,
-)
+from xeno.benchmarking.brief_bullets import brief_bullets
+from xeno.benchmarking.reply_rules import is_brief_bullets, repeated_4grams
 from xeno.benchmarking.starter import read_heldout
 from xeno.errors import XenoError
 from xeno.events import ChatMessage, Event, PairScore, Progress, Sampling, ScorePair
@@ -51,15 +44,8 @@ PRIVATE_CORRECTIONS = 200  # noise asks for more evidence
 HELDOUT = 40
 SHOWN = 3
 SAMPLING = Sampling(max_tokens=200)
-BULLETS = (2, 3)
-LONGEST_BULLET = 12  # words
 
 _QUESTIONS = Path(resources.__file__).parent / "demo_questions.json"
-_PHRASES = frozenset(
-    phrase.lower() for phrases in (*OPENERS.values(), *CLOSERS.values()) for phrase in phrases
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n+")
-_MARKER = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+")
 
 Say = Callable[[str], None]
 
@@ -283,7 +269,8 @@ class _Demo:
     def _progress(self, event: Event) -> None:
         if isinstance(event, Progress) and event.step >= self._printed + event.steps / 5:
             self._printed = event.step
-            self._say(f"  step {event.step}/{event.steps}  loss {event.loss:.3f}")
+            loss = "unknown" if event.loss is None else f"{event.loss:.3f}"
+            self._say(f"  step {event.step}/{event.steps}  loss {loss}")
 
     def _show(self, asked: Sequence[str], before: Sequence[Reply], after: Sequence[Reply]) -> None:
         for question, old, new in list(zip(asked, before, after, strict=True))[:SHOWN]:
@@ -291,28 +278,6 @@ class _Demo:
             self._say(f"before:\n{_indented(old.finished.text)}")
             self._say(f"after:\n{_indented(new.finished.text)}")
         self._say("")
-
-
-def brief_bullets(text: str) -> str | None:
-    """The user's correction: two or three short bullets made of the reply's own advice.
-
-    Opener, closer and the sentence that says what the topic is are dropped; of each advice
-    what stands before the first comma is kept. None where that leaves less than two bullets.
-    """
-    sentences = [_MARKER.sub("", part).strip() for part in _SENTENCE_END.split(text)]
-    body = [s for s in sentences if s and s.lower() not in _PHRASES]
-    points: list[str] = []
-    for sentence in body[1:]:
-        point = sentence.split(",")[0].rstrip(".!?:; ")
-        if 2 <= word_count(point) <= LONGEST_BULLET and point not in points:
-            points.append(point)
-    points = points[: BULLETS[1]]
-    while len(points) >= BULLETS[0]:
-        bullets = "\n".join(f"- {point}." for point in points)
-        if word_count(bullets) <= BRIEF_WORDS[1]:
-            return bullets if bullets != text.strip() else None
-        points.pop()
-    return None
 
 
 def accuracy(scores: Sequence[PairScore]) -> float:

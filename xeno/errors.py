@@ -14,7 +14,12 @@ class XenoError(Exception):
         what: what failed, one sentence.
         why: the cause, one sentence.
         todo: what the user can do next, one sentence.
+
+    Attributes:
+        can_pass: whether trying the same again later, with nothing else changed, can succeed.
     """
+
+    can_pass = False
 
     def __init__(self, what: str, why: str = "", todo: str = "") -> None:
         super().__init__(what, why, todo)
@@ -44,6 +49,26 @@ class FutureDataError(XenoError):
 
 class StorageFullError(XenoError):
     """The disk is full or not writable; nothing was changed."""
+
+    can_pass = True
+
+
+class MemoryFullError(XenoError):
+    """There is not enough memory for what was asked for."""
+
+    can_pass = True
+
+
+class PausedTooLongError(XenoError):
+    """A run waited for the machine to become fit for it, longer than its plan allows."""
+
+    can_pass = True
+
+
+class RunGoingOnError(XenoError):
+    """Another run of the same profile waits or runs."""
+
+    can_pass = True
 
 
 class BaseModelError(XenoError):

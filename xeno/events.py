@@ -7,7 +7,7 @@ the command line and the tests read the same events.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -116,6 +116,16 @@ class PredictIntent(Message):
     text: str
 
 
+class RunAudit(Message):
+    """Test the mechanism and the books, and train on `canaries` random pairs (0: do not) by
+    `plan`, settings of the run. A StopTraining ends it."""
+
+    type: Literal["run_audit"] = "run_audit"
+    base: str
+    canaries: int
+    plan: dict[str, bool | int | float | str | None]
+
+
 class Quit(Message):
     """End the child in an orderly way."""
 
@@ -132,6 +142,7 @@ Command = Annotated[
     | Score
     | TrainIntents
     | PredictIntent
+    | RunAudit
     | Quit,
     Field(discriminator="type"),
 ]
@@ -141,13 +152,15 @@ Command = Annotated[
 
 
 class Failure(Message):
-    """A `XenoError` on its way to the user. `request` names what failed, if anything."""
+    """A `XenoError` on its way to the user. `request` names what failed, if anything;
+    `can_pass` says whether the same can succeed later."""
 
     type: Literal["failure"] = "failure"
     what: str
     why: str = ""
     todo: str = ""
     request: str | None = None
+    can_pass: bool = False
 
 
 class LogLine(Message):
@@ -159,7 +172,8 @@ class LogLine(Message):
 
 
 class RunStarted(Message):
-    """The trainer has loaded its data and its model and begins."""
+    """The trainer has loaded its data and its model and begins. `resumed_at` counts the steps
+    that a resumed run has already."""
 
     type: Literal["run_started"] = "run_started"
     run_id: str
@@ -170,28 +184,57 @@ class RunStarted(Message):
     dtype: str
     threads: int
     private: bool
+    resumed_at: int = 0
+
+
+class TrainingPaused(Message):
+    """The run waits after `step` steps until the machine is fit for it; `reason` is a sentence."""
+
+    type: Literal["training_paused"] = "training_paused"
+    run_id: str
+    step: int
+    cause: Literal["disk", "battery", "temperature", "memory"]
+    reason: str
+
+
+class TrainingContinued(Message):
+    """The run goes on after a pause of `seconds`."""
+
+    type: Literal["training_continued"] = "training_continued"
+    run_id: str
+    step: int
+    seconds: float
 
 
 class Progress(Message):
-    """After an optimizer step. Loss, margin and accuracy are of the step's batch."""
+    """After an optimizer step. Loss, margin and accuracy are of the step's batch.
+
+    What is not a finite number, or has no value in an empty batch, is None: a gap in the curve.
+    Speeds are of the run so far. `processor_share` counts all cores as 1, `temperature` is of
+    the processor in degrees Celsius; both are None where they are not measured.
+    """
 
     type: Literal["progress"] = "progress"
     run_id: str
     step: int
     steps: int
-    loss: float
-    reward_margin: float
-    preference_accuracy: float
+    loss: float | None
+    reward_margin: float | None
+    preference_accuracy: float | None
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     pairs_per_second: float
+    tokens_per_second: float = 0.0
     memory_bytes: int
+    processor_share: float | None = None
+    temperature: float | None = None
     eta_seconds: float
 
 
 class Evaluated(Message):
     """The held-out pairs scored. Accuracy: share of pairs whose chosen reply has the higher
-    mean log-probability per token, ties one half. None where no pair is held out."""
+    mean log-probability per token, ties one half. Perplexity: of the tokens of the chosen
+    replies. None where no pair is held out, and for what is not a finite number."""
 
     type: Literal["evaluated"] = "evaluated"
     run_id: str
@@ -201,6 +244,24 @@ class Evaluated(Message):
     reward_margin: float | None
     shorter_baseline: float | None
     longer_baseline: float | None
+    perplexity: float | None = None
+
+
+class SampleReply(Message):
+    """A reply of the model in training. `complete`: it ended by itself, and was not cut off."""
+
+    prompt: str
+    reply: str
+    complete: bool
+
+
+class SampleReplies(Message):
+    """What the model answers to the plan's sample prompts after `step` steps; greedy."""
+
+    type: Literal["sample_replies"] = "sample_replies"
+    run_id: str
+    step: int
+    replies: tuple[SampleReply, ...]
 
 
 class RunFinished(Message):
@@ -292,19 +353,39 @@ class IntentPredicted(Message):
     reply: str | None = None
 
 
+class AuditProgress(Message):
+    """How far an audit is, from 0 to 1, and what it does."""
+
+    type: Literal["audit_progress"] = "audit_progress"
+    share: float
+    text: str
+
+
+class AuditFinished(Message):
+    """What an audit found: the fields of `xeno.benchmarking.leak_check.Audit`."""
+
+    type: Literal["audit_finished"] = "audit_finished"
+    found: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
     | RunStarted
+    | TrainingPaused
+    | TrainingContinued
     | Progress
     | Evaluated
+    | SampleReplies
     | RunFinished
     | HostReady
     | ReplyDelta
     | ReplyFinished
     | Scored
     | IntentsTrained
-    | IntentPredicted,
+    | IntentPredicted
+    | AuditProgress
+    | AuditFinished,
     Field(discriminator="type"),
 ]
 

@@ -45,6 +45,15 @@ class ProfilePaths:
         return self.folder / "versions"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def training_lock(self) -> Path:
+        """Held by the trainer of the profile's run, for as long as that process lives."""
+        return self.folder / "training.lock"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -79,3 +88,8 @@ class Home:
     def machine(self) -> Path:
         """Facts about this machine that hold no content: probe results, base-model hashes."""
         return self.folder / "machine.json"
+
+    @property
+    def queue(self) -> Path:
+        """The machine's queue of training runs; it holds no content."""
+        return self.folder / "queue.db"

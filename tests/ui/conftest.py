@@ -47,8 +47,15 @@ def session(profile: Profile, theme: Theme) -> Iterator[Session]:
 @pytest.fixture
 def window(session: Session, qtbot: QtBot) -> Iterator[MainWindow]:
     """The window on screen, without a model loaded."""
+
+    def end_training(window: MainWindow) -> None:
+        """A test that failed half-way must not wait at the question before closing."""
+        if window.training.training:
+            window.training.stop_run(keep=False)
+            qtbot.waitUntil(lambda: not window.training.training, timeout=60_000)
+
     made = MainWindow(session)
-    qtbot.addWidget(made)
+    qtbot.addWidget(made, before_close_func=end_training)
     made.show()
     qtbot.waitExposed(made)
     yield made

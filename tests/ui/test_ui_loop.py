@@ -77,8 +77,8 @@ def test_from_a_reply_to_a_version_and_back(
         qtbot.mouseClick(window.training.start, LEFT)
         assert "training" in window.training.start.toolTip()
     assert ended.args is not None
-    assert ended.args[0].status == "completed", window.training.log.toPlainText()
-    assert window.training.loss.points("loss")
+    assert ended.args[0].status == "completed", window.training.view.log.lines()
+    assert window.training.view.charts.plots["loss"].points("training")
     assert window.training.result.isVisible()
     assert "not private" in window.training.result.sentence.text()
 
@@ -118,7 +118,7 @@ def test_a_run_is_stopped_and_discarded(
     _import(window, pairs_file(40), qtbot)
     _ready_to_train(window, qtbot, epochs=200)
     qtbot.mouseClick(window.training.start, LEFT)
-    qtbot.waitUntil(lambda: window.training.progress.value() >= 1, timeout=LONG)
+    qtbot.waitUntil(lambda: window.training.view.progress.value() >= 1, timeout=LONG)
     with qtbot.waitSignal(window._session.run_finished, timeout=15_000) as ended:
         window.training.stop_run(keep=False)
         assert not window.training.stop.isEnabled()
@@ -129,18 +129,45 @@ def test_a_run_is_stopped_and_discarded(
 
 
 @pytest.mark.timeout(600)
-def test_a_killed_trainer_is_told_and_the_window_lives(
+def test_a_killed_trainer_is_tried_again_in_the_same_view_and_can_be_put_back(
     window: MainWindow, qtbot: QtBot, starter: Path, pairs_file: Callable[[int], Path]
 ) -> None:
+    session = window._session
+    session.set(PLAN + "retry_seconds", 0)
     _import(window, pairs_file(40), qtbot)
     _ready_to_train(window, qtbot, epochs=200)
     qtbot.mouseClick(window.training.start, LEFT)
-    qtbot.waitUntil(lambda: window.training.progress.value() >= 1, timeout=LONG)
+    qtbot.waitUntil(lambda: window.training.view.progress.value() >= 1, timeout=LONG)
+    thread = window.training.thread_of_run
+    assert thread is not None
+    first = thread.pid
+    assert first is not None
+    os.kill(first, getattr(signal, "SIGKILL", signal.SIGTERM))
+    qtbot.waitUntil(lambda: thread.pid not in (None, first), timeout=LONG)
+    assert any("tried again" in line for line in window.training.view.log.lines())
+    assert window.training.training
+    with qtbot.waitSignal(session.run_finished, timeout=30_000):
+        window.training.put_back()
+    (job,) = session.queue.jobs()
+    assert (job.state, job.reason, job.failures) == ("waiting", "later", 1)
+    assert Runs(session.profile.db).get(job.run_id).status == "interrupted"
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_trainer_that_is_not_tried_again_is_told_and_the_window_lives(
+    window: MainWindow, qtbot: QtBot, starter: Path, pairs_file: Callable[[int], Path]
+) -> None:
+    session = window._session
+    session.set(PLAN + "retries", 0)
+    _import(window, pairs_file(40), qtbot)
+    _ready_to_train(window, qtbot, epochs=200)
+    qtbot.mouseClick(window.training.start, LEFT)
+    qtbot.waitUntil(lambda: window.training.view.progress.value() >= 1, timeout=LONG)
     thread = window.training.thread_of_run
     assert thread is not None
     assert thread.pid is not None
-    with qtbot.waitSignal(window._session.run_finished, timeout=15_000):
+    with qtbot.waitSignal(session.run_finished, timeout=15_000):
         os.kill(thread.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     assert "interrupted" in window.training.notice.what.text()
-    (run,) = Runs(window._session.profile.db).all()
+    (run,) = Runs(session.profile.db).all()
     assert run.status == "interrupted"

@@ -27,6 +27,10 @@ class BasePicker(QWidget):
         self._session = session
         self.choice = QComboBox()
         self.choice.setAccessibleName("Base model")
+        self.choice.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.choice.setMinimumContentsLength(14)
         self.choose_button = button(
             "Choose a &folder…", tip="A folder with config.json and safetensors"
         )
@@ -42,6 +46,10 @@ class BasePicker(QWidget):
         layout.addWidget(self.notice)
         self.choice.activated.connect(self._activated)
         self.choose_button.clicked.connect(self._choose)
+        self.reload()
+
+    def reload(self) -> None:
+        """Show the base in use again: it was chosen elsewhere."""
         self._show_choice()
         self.inspect_current()
 

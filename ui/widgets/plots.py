@@ -5,16 +5,16 @@ Built when first shown, and pyqtgraph is loaded on another thread: it takes a th
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from PyQt6 import sip
-from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
+from PyQt6.QtCore import QTimer
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from ui.session import Session
 from ui.widgets.basics import label
+from ui.widgets.plot_look import colour_plot, load_pyqtgraph, make_plot
 
 _DRAW_EVERY = 400  # ms
 _SHORTEST_SPAN = 300.0  # seconds on a time axis
@@ -31,8 +31,6 @@ class LinePlot(QWidget):
         name: what the plot shows; also what a screen reader says.
         times: the horizontal axis shows Unix times as dates.
         dots: mark the single points as well.
-        shares: all values lie between 0 and 1.
-        delay: ms to wait before it is built, so that several do not hold the window up at once.
     """
 
     def __init__(
@@ -42,21 +40,14 @@ class LinePlot(QWidget):
         *,
         times: bool = False,
         dots: bool = False,
-        shares: bool = False,
-        bottom: str = "",
-        delay: int = 0,
     ) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self._session = session
         self._theme = session.theme
-        self._delay = delay
         self._asked = False
-        self._end = 0.0
         self._times = times
         self._dots = dots
-        self._shares = shares
-        self._bottom = bottom
         self._lines: dict[str, list[tuple[float, float]]] = {}
         self._plot: Any = None
         self._curves: dict[str, Any] = {}
@@ -66,21 +57,9 @@ class LinePlot(QWidget):
         self.title = label(name, "muted", wrap=False)
         self._column.addWidget(self.title)
         self.setMinimumHeight(170)
-        # Each plot draws at another moment: together they would hold the window up.
-        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY + delay)
+        self._soon = QTimer(self, singleShot=True, interval=_DRAW_EVERY)
         self._soon.timeout.connect(self._draw)
         session.theme.changed.connect(self._recolour)
-
-    def clear(self, end: float = 0.0) -> None:
-        """Take all lines away. With `end` the horizontal axis goes from 0 to it from now on."""
-        self._lines.clear()
-        self._end = end
-        self._refresh()
-
-    def add_point(self, line: str, x: float, y: float) -> None:
-        """Add one point to `line`; drawn a moment later, together with others."""
-        self._lines.setdefault(line, []).append((x, y))
-        self._refresh()
 
     def show_lines(self, lines: dict[str, Points]) -> None:
         """Replace all lines."""
@@ -104,32 +83,12 @@ class LinePlot(QWidget):
         if self._asked:
             return
         self._asked = True
-        self._session.do(
-            lambda: importlib.import_module("pyqtgraph"),
-            lambda _: QTimer.singleShot(self._delay, self._build),
-            owner=self,
-        )
+        load_pyqtgraph(self._session, self._build, self)
 
     def _build(self) -> None:
         if sip.isdeleted(self):
             return
-        import pyqtgraph
-
-        axes = {"bottom": pyqtgraph.DateAxisItem()} if self._times else {}
-        plot = pyqtgraph.PlotWidget(axisItems=axes, background=None, enableMenu=False)
-        plot.setAccessibleName(self.accessibleName())
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        menu = plot.getPlotItem().ctrlMenu  # made without a parent, so it would outlive the window
-        self.destroyed.connect(menu.deleteLater)
-        plot.setMouseEnabled(x=False, y=False)
-        plot.hideButtons()
-        plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
-        for side in ("left", "bottom"):  # drawn again only when they change
-            plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
-        if self._shares:
-            plot.setYRange(0.0, 1.0)
-        if self._bottom:
-            plot.setLabel("bottom", self._bottom)
+        plot = make_plot(self, times=self._times)
         self._plot = plot
         self._column.addWidget(plot, 1)
         self._recolour()
@@ -138,23 +97,10 @@ class LinePlot(QWidget):
     def _recolour(self) -> None:
         if self._plot is None:
             return
-        import pyqtgraph
-
-        self._plot.setBackground(self._theme.colors.surface)
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(pyqtgraph.mkPen(self._theme.colors.border))
-            axis.setTextPen(pyqtgraph.mkPen(self._theme.colors.muted))
-            axis.setTickFont(self.font())
-            axis.enableAutoSIPrefix(False)
-            axis.setStyle(maxTickLevel=0)
-        self._plot.getPlotItem().showGrid(x=False, y=True, alpha=0.15)
+        colour_plot(self._plot, self._theme.colors, self.font())
         for curve in self._curves.values():
             self._plot.removeItem(curve)
         self._curves.clear()
-        legend = self._plot.getPlotItem().legend
-        if legend is not None:
-            legend.setLabelTextColor(self._theme.colors.text)
         self._draw()
 
     def _draw(self) -> None:
@@ -168,8 +114,6 @@ class LinePlot(QWidget):
             curve = self._curves.get(name) or self._curve(name, place)
             drawn = _thinned(points)
             curve.setData([x for x, _ in drawn], [y for _, y in drawn])
-        if self._end:
-            self._plot.setXRange(0.0, self._end)
         self._widen_short_times()
         self.setAccessibleDescription(
             "; ".join(f"{name}: {points[-1][1]:.3g}" for name, points in self._lines.items())

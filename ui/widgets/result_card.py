@@ -53,8 +53,9 @@ class ResultCard(Card):
         self.hide()
 
     def evaluated(self, event: Evaluated) -> None:
-        """The held-out pairs were scored; the first time is before training."""
-        self._first = self._first or event
+        """The held-out pairs were scored; at step 0 before training."""
+        if event.step == 0:
+            self._first = event
         self._last = event
 
     def finished(self, event: RunFinished) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from PyQt6.QtCore import QAbstractItemModel, QModelIndex, QSortFilterProxyModel, Qt
+from PyQt6.QtCore import (
+    QAbstractItemModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QSortFilterProxyModel,
+    Qt,
+)
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PyQt6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
@@ -82,6 +88,30 @@ class Table(QTableView):
         if isinstance(model, QSortFilterProxyModel):
             index = model.mapToSource(index)
         return index.row()
+
+    def chosen_rows(self) -> list[int]:
+        """The selected rows of the source model, in the order of the model."""
+        selection, model = self.selectionModel(), self.model()
+        if selection is None:
+            return []
+        found = selection.selectedRows()
+        if isinstance(model, QSortFilterProxyModel):
+            found = [model.mapToSource(index) for index in found]
+        return sorted(index.row() for index in found)
+
+    def choose_rows(self, rows: list[int]) -> None:
+        """Select these rows of the source model, and no others."""
+        selection, model = self.selectionModel(), self.model()
+        source = model.sourceModel() if isinstance(model, QSortFilterProxyModel) else model
+        if selection is None or source is None:
+            return
+        selection.clearSelection()
+        flag = QItemSelectionModel.SelectionFlag
+        for row in rows:
+            index: QModelIndex = source.index(row, 0)
+            if isinstance(model, QSortFilterProxyModel):
+                index = model.mapFromSource(index)
+            selection.select(index, flag.Select | flag.Rows)
 
     def choose_row(self, row: int) -> None:
         """Select the row `row` of the source model."""

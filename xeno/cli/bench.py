@@ -52,6 +52,97 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="let the estimate know the words that it and the replies would both have",
     )
+    dpo = group.add("dpo", "measure training beside TRL's DPOTrainer", run_dpo)
+    dpo.add_argument("--data", type=Path, help="a preference file to take the lengths from")
+    dpo.add_argument("--quick", action="store_true", help="one round over fewer pairs")
+    dpo.add_argument("--curve", action="store_true", help="compare the losses of three epochs")
+    dpo.add_argument("--threads", type=int, help="processor threads of every contender")
+    privacy = group.add("privacy", "measure what is learned at each epsilon", run_privacy)
+    privacy.add_argument("--data", type=Path, help="also a preference file, split by group")
+    privacy.add_argument("--base", type=Path, help="the base for --data (the starter if not given)")
+    privacy.add_argument("--seeds", type=int, default=3)
+    privacy.add_argument("--quick", action="store_true", help="one seed, few pairs, one epsilon")
+
+
+def run_privacy(arguments: Namespace, output: Output) -> int | None:
+    from xeno.benchmarking import privacy
+
+    effort = privacy.QUICK if arguments.quick else privacy.full(arguments.seeds)
+    base = arguments.base or starter_folder()
+    result = privacy.measure(effort, arguments.data, base, output.progress)
+    output.table(
+        ("data", "recipe", "epsilon", "accuracy", "from", "to", "taste", "ends", "repeats"),
+        [
+            (
+                each["data"],
+                each["recipe"],
+                "none" if each["epsilon"] is None else each["epsilon"],
+                each["accuracy"],
+                *each["interval"],
+                each["taste"],
+                each["ends"],
+                each["repeats"],
+            )
+            for each in result["grid"]
+        ],
+    )
+    for name, baseline in result["pick_longer"].items():
+        output.say(f"Picking the longer reply scores {baseline:.3f} on {name}.")
+    output.table(
+        ("data", "difference", "mean", "from", "to"),
+        [
+            (each["data"], each["what"], each["mean"], *each["interval"])
+            for each in result["differences"]
+        ],
+    )
+    for sentence in result["missed"]:
+        output.say(f"missed: {sentence}")
+    output.result(result)
+    return 1 if result["missed"] else 0
+
+
+def run_dpo(arguments: Namespace, output: Output) -> int | None:
+    from xeno.benchmarking import dpo
+    from xeno.training.compute import threads as fitting
+
+    threads = arguments.threads or fitting()
+    if arguments.curve:
+        result = dpo.curve(threads, output.progress)
+        output.table(
+            ("losses of three epochs", "largest difference", "mean"),
+            [(name, *result[name].values()) for name in result if name != "losses"],
+        )
+        output.result(result)
+        return 0
+    effort = dpo.QUICK if arguments.quick else dpo.FULL
+    result = dpo.measure(arguments.data, effort, threads, output.progress)
+    output.table(
+        ("contender", "pairs/s", "with reference", "of matrix rate", "peak MB"),
+        [
+            (
+                name,
+                each["pairs_per_second"],
+                each["pairs_per_second_with_reference"],
+                each["share_of_matrix_rate"],
+                round(each["peak_memory_bytes"] / 2**20),
+            )
+            for name, each in result["contenders"].items()
+        ],
+    )
+    output.table(
+        ("measure", "value", "target", ""),
+        [
+            (
+                name,
+                value,
+                _target(dpo.TARGETS, name),
+                "missed" if name in result["missed"] else "",
+            )
+            for name, value in result["measures"].items()
+        ],
+    )
+    output.result(result)
+    return 1 if result["missed"] else 0
 
 
 def run_asking(arguments: Namespace, output: Output) -> int | None:

@@ -34,7 +34,9 @@ def add(commands: Commands) -> None:
 
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        interrupted = Runs(profile.db).mark_interrupted()
+        runs = Runs(profile.db)
+        interrupted = runs.mark_interrupted()
+        resumable = runs.resumable()
         pairs = Pairs(profile.db)
         ready, known = pairs.count(active=True), pairs.count()
         active = Deployment(profile).active()
@@ -62,6 +64,7 @@ def run(arguments: Namespace, output: Output) -> int | None:
                 profile.name, profile=profile
             ).get_personalized_prompt_prefix(),
             "interrupted_runs": [each.id for each in interrupted],
+            "resumable_runs": [{"run": each.run.id, "step": each.step} for each in resumable],
         }
     answering = "the base model" if active is None else f"version {active.label}"
     if active is not None and not active.manifest.private:
@@ -75,8 +78,12 @@ def run(arguments: Namespace, output: Output) -> int | None:
     )
     output.say(f"Pairs: {ready} ready to learn from, {known} in all. {_advice(ready)}")
     output.say(f"Privacy: epsilon {spent:.3g} of {budget:.3g} spent (delta {delta:g})")
-    for each in interrupted:
-        output.say(f"Run {each.id} was interrupted. The profile is intact; start it again.")
+    for each in resumable:
+        ended = "was interrupted" if each.run.status == "interrupted" else "failed"
+        output.say(
+            f"Run {each.run.id[:8]} {ended}; {each.step} steps of it are kept. Go on with it: "
+            f"xeno runs resume {each.run.id[:8]} (or give it up: xeno runs discard)."
+        )
     output.result(values)
     return 0
 

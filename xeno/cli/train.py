@@ -1,4 +1,4 @@
-"""`xeno train`, `xeno runs` and `xeno base`: learn from the pairs, and what was learned when."""
+"""`xeno train` and `xeno base`: learn from the pairs, and the model that learns."""
 
 from __future__ import annotations
 
@@ -8,28 +8,44 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from xeno.cli.commands import Commands, UsageError
-from xeno.cli.output import Output, duration, when
+from xeno.cli.commands import Commands
+from xeno.cli.output import Output, duration, shown, size
+from xeno.cli.plans import add_options, plan_from
 from xeno.cli.session import interactive, unlocked
-from xeno.errors import InvalidValueError, XenoError
-from xeno.events import Evaluated, Event, Failure, LogLine, Progress, RunFinished, RunStarted
-from xeno.models.base import inspect_base
+from xeno.errors import XenoError
+from xeno.events import (
+    Evaluated,
+    Event,
+    Failure,
+    LogLine,
+    Progress,
+    RunFinished,
+    RunStarted,
+    SampleReplies,
+    TrainingContinued,
+    TrainingPaused,
+)
+from xeno.jobs.foreground import JobRun
+from xeno.jobs.store import Queue
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
-from xeno.store.runs import Run, Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
 from xeno.words import count
 from xeno.workers.host_client import BASE_SETTING, base_folder
-from xeno.workers.training_client import TrainingRun
 
 PROGRESS_LINES = 25  # about so many lines of progress, however many steps there are
+ON_STOP: dict[str, Any] = {
+    "choices": ("keep", "discard"),
+    "help": "what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
+    "otherwise discard",
+}
 _WAYS_ON = (
     "Collect or import pairs, or see 'xeno train --help' (--force, --epsilon, --no-privacy) "
     "and 'xeno privacy budget'."
@@ -37,54 +53,55 @@ _WAYS_ON = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("train", "train on the preference pairs; ends in a version", run)
-    parser.add_argument("--base", metavar="DIR", help="folder of the base model")
-    privacy = parser.add_mutually_exclusive_group()
-    privacy.add_argument("--epsilon", type=float, metavar="E", help="privacy this run may spend")
-    privacy.add_argument(
-        "--no-privacy", action="store_true", help="train without differential privacy"
-    )
-    settings = ", ".join(TrainingPlan.model_fields)
+    parser = commands.add("train", "train on pairs, ratings or examples; ends in a version", run)
+    add_options(parser)
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"change a setting of the plan: {settings}",
+        "--check", action="store_true", help="say what the run would need and cost, and stop"
     )
-    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
-    parser.add_argument(
-        "--on-stop",
-        choices=("keep", "discard"),
-        help="what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
-        "otherwise discard",
-    )
-    group = commands.group("runs", "list the training runs", show_runs)
-    group.add("list", "list the training runs", show_runs)
-    group.add("show", "show one run", show_run).add_argument("id")
+    parser.add_argument("--on-stop", **ON_STOP)
     base = commands.add("base", "show or choose the base model that the chat uses", choose_base)
     base.add_argument("folder", nargs="?", help="folder with safetensors, or 'starter'")
 
 
 def run(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        plan = _plan(arguments, profile)
-        base = inspect_base(Path(plan.base), profile.home)
-        for note in base.notes:
-            output.progress(note)
-        _refuse_second(profile)
-        ahead = forecast(profile, plan)
-        if ahead.blockers:
-            raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
-        output.progress(ahead.sentence)
-        for warning in ahead.warnings:
-            output.progress(f"Note: {warning}")
-        watcher = _Watcher(output, known=base.notes)
-        training = TrainingRun(profile, plan, watcher.event)
-        training.start()
-        finished = _waited(training, arguments.on_stop, output)
-        failure = training.failure
-        values = _result(profile, watcher, finished, failure)
+        plan = plan_from(arguments, profile, output)
+        if arguments.check:
+            return _check(profile, plan, output)
+        return carry_out(profile, plan, arguments.on_stop, output)
+
+
+def carry_out(profile: Profile, plan: TrainingPlan, on_stop: str | None, output: Output) -> int:
+    """Train `plan`, say how it goes and what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot start, or failed.
+    """
+    watcher = Watcher(output, known=announce(profile, plan, output).notes)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, plan=plan, on_event=watcher.event)
+        return _followed(profile, training, watcher, on_stop, output)
+
+
+def go_on(profile: Profile, run_id: str, on_stop: str | None, output: Output) -> int:
+    """Resume the run `run_id`, say how it goes and what came of it; the exit status.
+
+    Raises:
+        XenoError: if it cannot be resumed, or failed.
+    """
+    watcher = Watcher(output)
+    with Queue(profile.home) as queue:
+        training = JobRun(queue, profile, resume=run_id, on_event=watcher.event)
+        return _followed(profile, training, watcher, on_stop, output)
+
+
+def _followed(
+    profile: Profile, training: JobRun, watcher: Watcher, on_stop: str | None, output: Output
+) -> int:
+    training.start()
+    finished = _waited(training, on_stop, output)
+    failure = training.failure
+    values = _result(profile, watcher, finished, failure)
     if finished.status == "failed" and failure is not None:
         raise XenoError(failure.what, failure.why, failure.todo)
     _say_result(values, output)
@@ -92,51 +109,37 @@ def run(arguments: Namespace, output: Output) -> int | None:
     return 1 if finished.status == "failed" else 0
 
 
-def _plan(arguments: Namespace, profile: Profile) -> TrainingPlan:
-    values: dict[str, Any] = {"base": str(base_folder(profile))}
-    for assignment in arguments.set:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise UsageError(
-                f"{assignment!r} is not KEY=VALUE.", "", "Write for example --set epochs=3."
-            )
-        values[key.strip()] = None if value.strip().lower() in {"none", "auto", ""} else value
-    if values.get("dtype", "auto") is None:
-        values["dtype"] = "auto"
-    if arguments.base:
-        values["base"] = arguments.base
-    if arguments.epsilon is not None:
-        values["epsilon"] = arguments.epsilon
-    if arguments.no_privacy:
-        values["private"] = False
-    if arguments.force:
-        values["force"] = True
-    values["base"] = str(Path(str(values["base"])).expanduser().resolve())
-    try:
-        return TrainingPlan.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"The setting {name!r} cannot be used." if name else "The plan cannot be used.",
-            f"{first['msg']}.",
-            f"The settings are: {', '.join(TrainingPlan.model_fields)}.",
-        ) from error
+def announce(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
+    """Say what a run of `plan` would do; the base model that it trains.
+
+    Raises:
+        XenoError: if it cannot start.
+    """
+    base = inspect_base(Path(plan.base), profile.home)
+    for note in base.notes:
+        output.progress(note)
+    ahead = forecast(profile, plan)
+    if ahead.blockers:
+        raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
+    output.progress(ahead.sentence)
+    for warning in ahead.warnings:
+        output.progress(f"Note: {warning}")
+    return base
 
 
-def _refuse_second(profile: Profile) -> None:
-    runs = Runs(profile.db)
-    runs.mark_interrupted()
-    going = [each.id for each in runs.all() if each.status in {"waiting", "running"}]
-    if going:
-        raise XenoError(
-            "Another run of this profile is going on.",
-            f"It is the run {going[0]}.",
-            "Wait until it has ended, or stop it where it was started.",
-        )
+def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
+    """Say what the run would need and cost; 1 if it could not start."""
+    ahead = forecast(profile, plan)
+    output.say(ahead.sentence)
+    output.table(
+        ("check", "verdict", ""),
+        [(each.name, each.verdict, each.sentence) for each in ahead.checks],
+    )
+    output.result(asdict(ahead))
+    return 1 if ahead.blockers else 0
 
 
-class _Watcher:
+class Watcher:
     """Turns a run's events into lines, and keeps what the summary needs."""
 
     def __init__(self, output: Output, known: tuple[str, ...] = ()) -> None:
@@ -162,12 +165,23 @@ class _Watcher:
             case Progress():
                 self._progress(event)
             case Evaluated():
-                self.first, self.last = self.first or event, event
+                known = event.preference_accuracy is not None
+                # The stage that has an accuracy may begin later than the run.
+                if event.step == 0 or (known and self.first and not self._first_known()):
+                    self.first = event
+                self.last = event
                 if event.preference_accuracy is not None:
                     self._output.progress(
                         f"Held-out preference accuracy after step {event.step}: "
-                        f"{event.preference_accuracy:.3f}"
+                        f"{event.preference_accuracy:.3f}, loss {shown(event.loss)}, "
+                        f"perplexity {shown(event.perplexity)}"
                     )
+            case TrainingPaused():
+                self._output.progress(f"Paused after step {event.step}: {event.reason}")
+            case TrainingContinued():
+                self._output.progress(f"Going on after {duration(event.seconds)}.")
+            case SampleReplies():
+                say_samples(event, self._output)
             case LogLine():
                 self.log.append(event.text)
                 if event.text not in self._known:
@@ -177,22 +191,39 @@ class _Watcher:
             case _:
                 pass
 
+    def _first_known(self) -> bool:
+        return self.first is not None and self.first.preference_accuracy is not None
+
     def _progress(self, event: Progress) -> None:
         share = event.step / max(event.steps, 1)
         if event.step in {1, event.steps} or share >= self._shown + 1 / PROGRESS_LINES:
             self._shown = share
             self._output.progress(
-                f"step {event.step}/{event.steps}  loss {event.loss:.4f}  "
-                f"margin {event.reward_margin:+.3f}  accuracy {event.preference_accuracy:.2f}  "
-                f"{event.pairs_per_second:.1f} pairs/s  "
-                f"{duration(event.eta_seconds)} left"
+                f"step {event.step}/{event.steps}  loss {_known(event.loss, '.4f')}  "
+                f"margin {_known(event.reward_margin, '+.3f')}  "
+                f"accuracy {_known(event.preference_accuracy, '.2f')}  "
+                f"{event.pairs_per_second:.1f} pairs/s  {event.tokens_per_second:.0f} tokens/s  "
+                f"{size(event.memory_bytes)}  {duration(event.eta_seconds)} left"
             )
 
 
-def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFinished:
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def say_samples(event: SampleReplies, output: Output) -> None:
+    """Sample replies as lines for people."""
+    written = f"after step {event.step}" if event.step else "before training"
+    for sample in event.replies:
+        words = " ".join(sample.reply.split()) or "(nothing)"
+        more = "" if sample.complete else " …"
+        output.progress(f"Sample {written}: {sample.prompt}  ->  {words}{more}")
+
+
+def _waited(training: JobRun, on_stop: str | None, output: Output) -> RunFinished:
     """Wait for the end. The first Ctrl-C stops in order, the second at once."""
     stopping = False
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         while True:
             try:
                 if finished := training.wait(0.2):
@@ -205,7 +236,7 @@ def _waited(training: TrainingRun, on_stop: str | None, output: Output) -> RunFi
                 if choice != "continue":
                     stopping = True
                     output.progress(f"Stopping, to {choice} what was learned.")
-                    training.stop(keep=choice == "keep")
+                    training.stop("keep" if choice == "keep" else "discard")
 
 
 def _asked_what_to_do() -> str:
@@ -228,7 +259,7 @@ def _asked_what_to_do() -> str:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM is handled like Ctrl-C meanwhile: a service manager stops a run in order."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -241,7 +272,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def _result(
-    profile: Profile, watcher: _Watcher, finished: RunFinished, failure: Failure | None
+    profile: Profile, watcher: Watcher, finished: RunFinished, failure: Failure | None
 ) -> dict[str, Any]:
     started, first, last = watcher.started, watcher.first, watcher.last
     label = None
@@ -259,6 +290,8 @@ def _result(
         "pairs_left_out": None if started is None else started.pairs_left_out,
         "heldout_preference_accuracy_before": first.preference_accuracy if first else None,
         "heldout_preference_accuracy": last.preference_accuracy if last else None,
+        "heldout_loss_before": first.loss if first else None,
+        "heldout_loss": last.loss if last else None,
         "longer_baseline": last.longer_baseline if last else None,
         "shorter_baseline": last.shorter_baseline if last else None,
         "seconds": finished.seconds,
@@ -271,19 +304,11 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
     if values["version"] is None:
         output.say(f"The run was {values['status']}; no version was made.")
         return
-    if values["heldout_preference_accuracy"] is not None:
-        output.say(
-            f"Held-out preference accuracy: {values['heldout_preference_accuracy']:.3f} "
-            f"(before {values['heldout_preference_accuracy_before']:.3f}; picking the longer "
-            f"reply would score {values['longer_baseline']:.3f}, the shorter "
-            f"{values['shorter_baseline']:.3f})."
-        )
-    else:
-        output.say("No pair was held out, so there is no accuracy to report.")
+    output.say(_measured(values))
     if values["pairs_left_out"]:
         output.say(
-            f"{count(values['pairs_left_out'], 'pair')} did not fit the model's context and taught "
-            "nothing; no reply was cut."
+            f"{values['pairs_left_out']} did not fit the model's context and taught nothing; see "
+            f"'xeno runs show {values['run'][:8]}'."
         )
     privacy = (
         f"epsilon {values['epsilon']:.3g}"
@@ -294,61 +319,6 @@ def _say_result(values: dict[str, Any], output: Output) -> None:
         f"Version {values['label']} ({values['version'][:12]}), {privacy}, "
         f"in {duration(values['seconds'])}. Use it: xeno deploy {values['label']}"
     )
-
-
-def show_runs(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = runs.all()
-    output.table(
-        ("run", "status", "created", "private", "version"),
-        [
-            (r.id[:8], r.status, when(r.created), r.plan.private, (r.version or "-")[:12])
-            for r in found
-        ],
-    )
-    output.result({"runs": [_run_values(each) for each in found]})
-    return 0
-
-
-def show_run(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        runs = Runs(profile.db)
-        runs.mark_interrupted()
-        found = [each for each in runs.all(1_000_000) if each.id.startswith(arguments.id)]
-        if len(found) != 1:
-            raise InvalidValueError(
-                f"There is no single run {arguments.id!r}.",
-                f"{count(len(found), 'id begins', 'ids begin')} with that.",
-                "See 'xeno runs' for the ids.",
-            )
-        events = runs.events(found[0].id)
-    values = _run_values(found[0])
-    for key, value in values.items():
-        output.say(f"{key}: {value}")
-    for event in events:
-        if isinstance(event, LogLine):
-            output.say(f"log: {event.text}")
-    output.result({**values, "events": [event.model_dump() for event in events]})
-    return 0
-
-
-def _run_values(each: Run) -> dict[str, Any]:
-    return {
-        "id": each.id,
-        "status": each.status,
-        "created": each.created,
-        "started": each.started,
-        "finished": each.finished,
-        "plan": each.plan.model_dump(),
-        "base_hash": each.base_hash,
-        "data_hash": each.data_hash,
-        "environment": dict(each.environment),
-        "metrics": dict(each.metrics),
-        "failure": None if each.failure is None else each.failure.model_dump(),
-        "version": each.version,
-    }
 
 
 def choose_base(arguments: Namespace, output: Output) -> int | None:
@@ -377,3 +347,21 @@ def choose_base(arguments: Namespace, output: Output) -> int | None:
         }
     )
     return 0
+
+
+def _measured(values: dict[str, Any]) -> str:
+    """What the held-out part says of the run, in a sentence."""
+    if not values["pairs_heldout"]:
+        return "Nothing was held out, so there is no accuracy to report."
+    accuracy = _known(values["heldout_preference_accuracy"], ".3f")
+    before = _known(values["heldout_preference_accuracy_before"], ".3f")
+    if values["longer_baseline"] is not None:
+        return (
+            f"Held-out preference accuracy: {accuracy} (before {before}; picking the longer reply "
+            f"would score {values['longer_baseline']:.3f}, the shorter "
+            f"{values['shorter_baseline']:.3f})."
+        )
+    if values["heldout_preference_accuracy"] is not None:
+        return f"Held-out ratings that the model agrees with: {accuracy} (before {before})."
+    loss, loss_before = (_known(values[n], ".3f") for n in ("heldout_loss", "heldout_loss_before"))
+    return f"Held-out loss: {loss} (before {loss_before})."

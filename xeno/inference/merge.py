@@ -24,7 +24,7 @@ class Merge:
         self.address: str | None = None
 
     def put(self, address: str, tensors: Mapping[str, torch.Tensor], config: AdapterConfig) -> None:
-        """Give every adapted weight the value W0 + alpha / rank * B A.
+        """Give every adapted weight the value W0 + scale * B A.
 
         Args:
             tensors: A [rank, d_in] and B [d_out, rank] under PEFT's names.
@@ -55,7 +55,7 @@ class Merge:
     def _delta(
         self, path: str, tensors: Mapping[str, torch.Tensor], config: AdapterConfig
     ) -> torch.Tensor:
-        """alpha / rank * B A [d_out, d_in] in float32, turned as the module stores its weight."""
+        """scale * B A [d_out, d_in] in float32, turned as the module stores its weight."""
         down, up = (tensors[name].float() for name in tensor_names(path))
         weight = self._weight(path)
         transposed = type(self._module(path)).__name__ == "Conv1D"  # GPT-2 stores [d_in, d_out]

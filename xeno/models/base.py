@@ -45,7 +45,8 @@ class BaseModel:
     """A folder that passed inspection.
 
     `parameters` counts the stored numbers, `context` is the most tokens the model can see,
-    `notes` are sentences the user should see, `shapes` maps tensor names to their shapes.
+    `notes` are sentences the user should see, `shapes` maps tensor names to their shapes,
+    `config` is what config.json says.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class BaseModel:
     notes: tuple[str, ...]
     shapes: dict[str, tuple[int, ...]] = field(repr=False, compare=False)
     home: Home | None = field(default=None, repr=False, compare=False)
+    config: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def base_hash(self) -> str:
@@ -117,6 +119,7 @@ def inspect_base(folder: Path, home: Home | None = None, *, writes_text: bool = 
         notes=tuple(notes),
         shapes=shapes,
         home=home,
+        config=config,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xeno.errors import BaseModelError
 from xeno.models.base import BaseModel
+from xeno.models.four_bit import FourBit, make_trainable
 from xeno.models.machine import read_fact, write_fact
 from xeno.paths import Home
 
@@ -43,21 +45,31 @@ def choose_dtype(base: BaseModel, wanted: str = "auto") -> Dtype:
     return "float32"
 
 
-def bfloat16_is_faster(home: Home | None = None) -> bool:
+def bfloat16_is_faster(home: Home | None = None, *, again: bool = False) -> bool:
     """Whether reading a prompt in bfloat16 is at least as fast as in float32 on this processor.
 
     bfloat16 always halves the memory that each new token must read; but without instructions
     for it long prompts and training collapse. Measured once (about a second) and remembered.
-    """
-    import torch
 
-    name = f"bfloat16 with torch {torch.__version__}"
-    known = read_fact(home, name)
-    if isinstance(known, bool):
+    Args:
+        again: measure although it was before.
+    """
+    known = None if again else bfloat16_known(home)
+    if known is not None:
         return known
     faster = _bfloat16_wins()
-    write_fact(home, name, faster)
+    write_fact(home, _bfloat16_fact(), faster)
     return faster
+
+
+def bfloat16_known(home: Home | None) -> bool | None:
+    """What `bfloat16_is_faster` found here earlier; None before. Light: torch is not loaded."""
+    known = read_fact(home, _bfloat16_fact())
+    return known if isinstance(known, bool) else None
+
+
+def _bfloat16_fact() -> str:
+    return f"bfloat16 with torch {importlib.metadata.version('torch')}"
 
 
 def _bfloat16_wins() -> bool:
@@ -79,10 +91,14 @@ def _bfloat16_wins() -> bool:
     return best[torch.bfloat16] <= best[torch.float32]
 
 
-def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
+def load_model(base: BaseModel, dtype: str, four_bit: FourBit | None = None) -> PreTrainedModel:
     """The model in `base`, in evaluation mode and without gradients.
 
     Safetensors only, no code from the folder, nothing from the network.
+
+    Args:
+        dtype: "bfloat16" or "float32"; of what is not in 4 bits, and of the computation.
+        four_bit: to hold its layers in 4 bits, which bitsandbytes is needed for.
 
     Raises:
         BaseModelError: if the library does not know the architecture, or weights are missing.
@@ -101,6 +117,7 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
             attn_implementation=attention,
             use_safetensors=True,
             output_loading_info=True,
+            **(four_bit.options(getattr(torch, dtype)) if four_bit else {}),
             **options,
         )
         return model, report
@@ -127,6 +144,8 @@ def load_model(base: BaseModel, dtype: str) -> PreTrainedModel:
         raise _unusable(base, f"Weights are missing or misshapen, the first is {missing[0]}.")
     if getattr(model, "_is_stateful", False):
         raise _unusable(base, "Recurrent models keep a state that cannot be shared across turns.")
+    if four_bit is not None:
+        make_trainable(model, base)
     model.eval()
     model.requires_grad_(False)
     return model  # type: ignore[no-any-return]

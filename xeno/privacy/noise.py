@@ -2,12 +2,17 @@
 
 Whoever can guess the noise can subtract it, so it must come from a cryptographic
 generator: ChaCha20 (RFC 8439) under a 256-bit key that the operating system gives and that
-is never stored, shown or derived from a plan's seed. The key lives as long as this object.
+is never shown or derived from a plan's seed. The key lives as long as this object, and in the
+encrypted checkpoints of a run that has not ended (`xeno.training.resume` says when such a
+stream may be continued).
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,30 +20,60 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 _BYTES_PER_KEY = 1 << 30
+_BLOCK = 64  # bytes of a ChaCha20 block; the counter of blocks begins the nonce
 _GAUSSIANS_PER_SAMPLE = 4
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """Where a stream is: its key (32 bytes) and how many bytes were drawn under it."""
+
+    key: bytes = field(repr=False)
+    position: int
 
 
 class CipherStream:
     """An unpredictable stream of numbers that never repeats.
 
-    A fresh key is drawn at the start, after every 2^30 bytes, and in a forked child, which
-    would otherwise continue its parent's stream.
+    Every 2^30 bytes are encrypted under a key of their own, which follows from the stream's key
+    and their number. A forked child, which would otherwise continue its parent's stream, draws a
+    fresh key.
+
+    Args:
+        state: the stream to continue; without it the operating system gives a fresh key.
     """
 
-    def __init__(self) -> None:
-        self._process = -1
-        self._left = 0
+    def __init__(self, state: StreamState | None = None) -> None:
+        self._state = state
+        self._process = os.getpid()
+        self._piece = -1
         self._encryptor: CipherContext | None = None
 
+    @property
+    def state(self) -> StreamState:
+        """The key and the place of the next number."""
+        if self._state is None or self._process != os.getpid():
+            self._state = StreamState(os.urandom(32), 0)
+            self._process, self._encryptor = os.getpid(), None
+        return self._state
+
+    def renew(self) -> None:
+        """Forget the key: what is drawn from here on has nothing to do with what was."""
+        self._state = self._encryptor = None
+
     def _bytes(self, count: int) -> bytes:
-        if self._encryptor is None or self._process != os.getpid() or self._left < count:
-            # The key is fresh, so a nonce of zeros is used once under it.
-            cipher = Cipher(ChaCha20(os.urandom(32), bytes(16)), mode=None)
-            self._encryptor = cipher.encryptor()
-            self._process = os.getpid()
-            self._left = max(_BYTES_PER_KEY, count)
-        self._left -= count
-        return self._encryptor.update(bytes(count))
+        """The next `count` bytes, from as many pieces of the stream as they lie in."""
+        state = self.state
+        found, begin, end = [], state.position, state.position + count
+        while begin < end:
+            piece, offset = divmod(begin, _BYTES_PER_KEY)
+            length = min(end - begin, _BYTES_PER_KEY - offset)
+            if self._encryptor is None or piece != self._piece:
+                self._encryptor, self._piece = _encryptor(state.key, piece, offset), piece
+            found.append(self._encryptor.update(bytes(length)))
+            begin += length
+        self._state = StreamState(state.key, end)
+        return b"".join(found)
 
     def uniform(self, count: int) -> npt.NDArray[np.float64]:
         """`count` numbers, uniform on the multiples of 2^-53 in (0, 1]."""
@@ -65,3 +100,15 @@ class CipherStream:
         if sample_rate >= 1.0:
             return list(range(count))
         return [int(i) for i in np.flatnonzero(self.uniform(count) <= sample_rate)]
+
+
+def _encryptor(key: bytes, piece: int, offset: int) -> CipherContext:
+    """The cipher of a piece of the stream, `offset` bytes into it.
+
+    The piece's key is used for nothing else, so its nonce is zeros behind the block counter.
+    """
+    own = hmac.digest(key, b"xeno stream" + piece.to_bytes(8, "big"), hashlib.sha256)
+    nonce = (offset // _BLOCK).to_bytes(4, "little") + bytes(12)
+    encryptor = Cipher(ChaCha20(own, nonce), mode=None).encryptor()
+    encryptor.update(bytes(offset % _BLOCK))
+    return encryptor

@@ -160,6 +160,14 @@ class Examples:
         row = self._db.one(f"SELECT count(*) FROM examples {where}", params)
         return int(row[0]) if row else 0
 
+    def conversations(self) -> dict[str, str]:
+        """The conversation of each example that is a reply in one, by the example's id."""
+        rows = self._db.read(
+            "SELECT examples.id, messages.conversation_id FROM examples "
+            "JOIN messages ON messages.id = examples.id"
+        )
+        return {row["id"]: row["conversation_id"] for row in rows}
+
     def set_active(self, example_id: str, active: bool) -> None:
         """Learn from the example, or not."""
         with self._db.transaction() as connection:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,44 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)  # gives the lock back on every system
+
+
+def hold(path: Path, patience: float) -> int | None:
+    """Take the lock file `path` for as long as this process lives.
+
+    Args:
+        patience: seconds to wait for another that holds it.
+
+    Returns:
+        The open file, which gives the lock back when it is closed; None if another keeps it.
+
+    Raises:
+        StorageFullError: if the lock file cannot be made.
+    """
+    with _storage(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + patience
+    while not _locked_now(handle):
+        if time.monotonic() >= deadline:
+            os.close(handle)
+            return None
+        time.sleep(0.05)
+    return handle
+
+
+def _locked_now(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -128,7 +128,9 @@ def create_key(
     description = KeyDescription(
         protection="file", entry=secrets.token_hex(16), check=_check_value(key)
     )
-    if wanted in (None, "keyring") and _keep_in_keyring(description.entry, key):
+    if wanted in (None, "keyring") and put_in_keyring(
+        description.entry, key.hex(), _CREATE_SECONDS
+    ):
         description = description.model_copy(update={"protection": "keyring"})
     elif wanted == "keyring":
         raise _no_keyring("The profile's key could not be put in the system keyring.")
@@ -159,7 +161,7 @@ def open_key(
         LockedProfileError: the key is missing, wrong, or cannot be asked for here.
         DamagedDataError: `key.json` is not what XENO wrote.
     """
-    description = _describe(paths)
+    description = describe(paths)
     if key is None:
         if description.protection == "keyring":
             key = _from_keyring(description.entry)
@@ -176,7 +178,8 @@ def open_key(
     return key, description.protection
 
 
-def _describe(paths: ProfilePaths) -> KeyDescription:
+def describe(paths: ProfilePaths) -> KeyDescription:
+    """How the profile's key is kept. Raises as `open_key` does where `key.json` is no good."""
     try:
         content = paths.key_description.read_bytes()
     except OSError as error:
@@ -284,21 +287,26 @@ def _unwrap(description: KeyDescription, passphrase: AskPassphrase | None) -> Pr
 # System keyring ---------------------------------------------------------------------------
 
 
+def put_in_keyring(entry: str, text: str, seconds: float) -> bool:
+    """Whether a keyring took `text` under `entry` and gives it back."""
+
+    def keep(backend: KeyringBackend) -> bool:
+        backend.set_password(_SERVICE, entry, text)
+        return backend.get_password(_SERVICE, entry) == text
+
+    return bool(_asked(keep, seconds))
+
+
+def get_from_keyring(entry: str, seconds: float) -> str | None:
+    """What the keyring holds under `entry`, empty if nothing; None if it does not answer."""
+    return _asked(lambda backend: backend.get_password(_SERVICE, entry) or "", seconds)
+
+
 def _from_keyring(entry: str) -> ProfileKey:
-    stored = _asked(lambda backend: backend.get_password(_SERVICE, entry), _OPEN_SECONDS)
+    stored = get_from_keyring(entry, _OPEN_SECONDS)
     if not stored:
         raise _no_keyring("The profile's key is not in the system keyring, or it did not answer.")
     return ProfileKey.from_hex(stored)
-
-
-def _keep_in_keyring(entry: str, key: ProfileKey) -> bool:
-    """Whether a keyring took the key and gives it back."""
-
-    def keep(backend: KeyringBackend) -> bool:
-        backend.set_password(_SERVICE, entry, key.hex())
-        return backend.get_password(_SERVICE, entry) == key.hex()
-
-    return bool(_asked(keep, _CREATE_SECONDS))
 
 
 def _no_keyring(what: str) -> LockedProfileError:

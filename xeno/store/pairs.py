@@ -79,7 +79,7 @@ def new_pair(
     return Pair(
         id=uuid.uuid4().hex,
         user_id=user_id,
-        group_id=valid_text(group_id, "group") if group_id else _prompt_group(prompt),
+        group_id=valid_text(group_id, "group") if group_id else prompt_group(prompt),
         prompt=tuple(prompt),
         chosen=chosen,
         rejected=rejected,
@@ -247,6 +247,7 @@ def _check_number(name: str, value: float, highest: float) -> None:
         raise InvalidValueError(f"The {name} {value!r} is out of range.")
 
 
-def _prompt_group(prompt: Sequence[ChatMessage]) -> str:
+def prompt_group(prompt: Sequence[ChatMessage]) -> str:
+    """The group of everything with this prompt."""
     content = json.dumps([[turn.role, turn.content] for turn in prompt])
     return "prompt:" + hashlib.sha256(content.encode("ascii")).hexdigest()[:32]

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import psutil
 
-from xeno.errors import InvalidValueError
+from xeno.errors import InvalidValueError, RunGoingOnError
 from xeno.events import Event, Failure, Message, decode_event, encode
+from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.database import Database, Row
 from xeno.training.plan import TrainingPlan
 
@@ -21,12 +22,16 @@ RunStatus = Literal[
     "waiting", "running", "completed", "stopped", "discarded", "interrupted", "failed"
 ]
 
+_RESUMABLE = ("interrupted", "failed")
+_GOING = "status IN ('waiting', 'running') AND process_id IS NOT NULL"  # not in the queue
+
 
 @dataclass(frozen=True)
 class Run:
     """One training run. Times are Unix seconds; `version` is a content address.
 
-    `process_id` is the trainer's, or while the run waits, of the process that asked for it.
+    `process_id` is the trainer's, or while the run waits, of the process that asked for it; a
+    run that waits without one is in the machine's queue.
     """
 
     id: str
@@ -43,23 +48,119 @@ class Run:
     failure: Failure | None
     version: str | None
 
+    @property
+    def queued(self) -> bool:
+        """Whether it waits in the machine's queue."""
+        return self.status == "waiting" and self.process_id is None
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A run that can go on, and with how many steps it begins then."""
+
+    run: Run
+    step: int
+
 
 class Runs:
-    """The runs of a profile."""
+    """The runs of a profile, of which one goes on at a time."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._keys = CheckpointKeys(db)
 
-    def create(self, plan: TrainingPlan) -> Run:
-        """Note that a run of `plan` is wanted; it waits until its trainer starts it."""
+    def create(self, plan: TrainingPlan, *, queued: bool = False) -> Run:
+        """Note that a run of `plan` is wanted; it waits until its trainer starts it.
+
+        Args:
+            queued: it waits in the machine's queue, beside others, until `reopen` takes it.
+
+        Raises:
+            RunGoingOnError: if another run of the profile waits or runs, in any process.
+        """
         run_id = uuid.uuid4().hex
         with self._db.transaction() as connection:
+            if not queued:
+                self._require_none_going()
             connection.execute(
                 "INSERT INTO runs (id, status, created, process_id, plan) "
                 "VALUES (?, 'waiting', ?, ?, ?)",
-                (run_id, time.time(), os.getpid(), plan.model_dump_json()),
+                (run_id, time.time(), None if queued else os.getpid(), plan.model_dump_json()),
+            )
+            self._keys.make(run_id)
+        return self.get(run_id)
+
+    def resumable(self) -> list[Resumable]:
+        """The runs that were interrupted, or failed after their first checkpoint, newest first."""
+        steps = self._keys.steps()
+        ended = [run for run in self.all(-1) if run.status in _RESUMABLE and run.id in steps]
+        return [Resumable(run, steps[run.id]) for run in ended]
+
+    def queued(self) -> list[Run]:
+        """The runs that wait in the machine's queue, the oldest first."""
+        rows = self._db.read(
+            "SELECT * FROM runs WHERE status = 'waiting' AND process_id IS NULL ORDER BY created"
+        )
+        return [_run(row) for row in rows]
+
+    def reopen(self, run_id: str) -> Run:
+        """Let a queued, interrupted or failed run wait for a trainer that goes on with it.
+
+        Raises:
+            InvalidValueError: if it has ended for good.
+            RunGoingOnError: if another run of the profile waits or runs, in any process.
+        """
+        with self._db.transaction():
+            self._require_none_going()
+            self.require_resumable(run_id)
+            self._set(
+                run_id,
+                "status = 'waiting', started = NULL, finished = NULL, "
+                "failure = NULL, process_id = ?",
+                os.getpid(),
             )
         return self.get(run_id)
+
+    def require_resumable(self, run_id: str) -> None:
+        """Check that the run is queued, or was interrupted, or failed for a reason that can pass.
+
+        Raises:
+            InvalidValueError: if it has ended for good, or goes on.
+        """
+        run = self.get(run_id)
+        if run.queued:
+            return
+        if run.status not in _RESUMABLE or self._keys.get(run_id) is None:
+            raise InvalidValueError(
+                f"The run {run_id[:8]} cannot be resumed.",
+                f"It is {run.status}, and nothing is kept to go on from.",
+                "Start a new run with the same settings.",
+            )
+
+    def discard(self, run_id: str) -> None:
+        """Give up a run that is queued or could go on; its checkpoints cannot be opened any more.
+
+        Raises:
+            InvalidValueError: if it has ended for good.
+        """
+        with self._db.transaction():
+            self.require_resumable(run_id)
+            self.finish(run_id, "discarded", self.get(run_id).metrics)
+
+    def rewind(self, run_id: str, step: int) -> None:
+        """Drop the events of steps after `step`: they will be taken again."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "DELETE FROM run_events WHERE run_id = ? AND json_extract(event, '$.step') > ?",
+                (run_id, step),
+            )
+
+    def last_step(self, run_id: str) -> int:
+        """The highest step that any event of the run tells of, 0 without one."""
+        row = self._db.one(
+            "SELECT max(json_extract(event, '$.step')) FROM run_events WHERE run_id = ?", (run_id,)
+        )
+        return int(row[0]) if row is not None and row[0] is not None else 0
 
     def get(self, run_id: str) -> Run:
         """The run. Raises InvalidValueError if there is none."""
@@ -73,7 +174,7 @@ class Runs:
         return _run(row)
 
     def all(self, limit: int = 50) -> list[Run]:
-        """The runs, newest first."""
+        """The `limit` newest runs, newest first; all of them if it is negative."""
         rows = self._db.read(
             "SELECT * FROM runs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,)
         )
@@ -105,16 +206,20 @@ class Runs:
         failure: Failure | None = None,
         version: str | None = None,
     ) -> None:
-        """The run has ended."""
-        self._set(
-            run_id,
-            "status = ?, finished = ?, metrics = ?, failure = ?, version = ?",
-            status,
-            time.time(),
-            json.dumps(dict(metrics or {})),
-            failure.model_dump_json() if failure else None,
-            version,
-        )
+        """The run has ended. It can go on only where it was interrupted, or has failed and left
+        a checkpoint; otherwise its checkpoints are closed for good."""
+        with self._db.transaction():
+            self._set(
+                run_id,
+                "status = ?, finished = ?, metrics = ?, failure = ?, version = ?",
+                status,
+                time.time(),
+                json.dumps(dict(metrics or {})),
+                failure.model_dump_json() if failure else None,
+                version,
+            )
+            if status not in _RESUMABLE or (status == "failed" and not self._keys.has_file(run_id)):
+                self._keys.destroy(run_id)
 
     def append_event(self, run_id: str, event: Message) -> None:
         """Keep `event` with the run; the curves are drawn from it later."""
@@ -133,11 +238,21 @@ class Runs:
     def mark_interrupted(self) -> list[Run]:
         """Mark the runs whose process is gone without a word; the ones just marked."""
         with self._db.transaction():
-            rows = self._db.read("SELECT * FROM runs WHERE status IN ('waiting', 'running')")
+            rows = self._db.read(f"SELECT * FROM runs WHERE {_GOING}")
             gone = [run for run in map(_run, rows) if not _alive(run)]
             for run in gone:
                 self._set(run.id, "status = 'interrupted', finished = ?", time.time())
         return [self.get(run.id) for run in gone]
+
+    def _require_none_going(self) -> None:
+        self.mark_interrupted()
+        row = self._db.one(f"SELECT id FROM runs WHERE {_GOING}")
+        if row is not None:
+            raise RunGoingOnError(
+                "Another run of this profile is going on.",
+                f"It is the run {row['id']}.",
+                "Wait until it has ended, or stop it where it was started.",
+            )
 
     def _set(self, run_id: str, assignments: str, *values: Any) -> None:
         with self._db.transaction() as connection:

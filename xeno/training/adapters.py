@@ -1,15 +1,17 @@
 """The adapter on the base: attached by PEFT, trained in float32, taken out under PEFT's names.
 
-A private run trains B only, over an A with orthonormal rows that follows from the seed and the
-module's name (FFA-LoRA, Sun et al. 2024, arXiv 2403.12313): half the numbers to hide, and noise
-that enters linearly instead of as a product of two noisy matrices.
+A private run usually trains B only, over an A with orthonormal rows that follows from the seed
+and the module's name (FFA-LoRA, Sun et al. 2024, arXiv 2403.12313): half the numbers to hide, and
+noise that enters linearly instead of as a product of two noisy matrices.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -21,23 +23,45 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def attach(model: PreTrainedModel, config: AdapterConfig, seed: int) -> PeftModel:
+Init = Literal["auto", "kaiming", "gaussian", "orthonormal"]
+
+
+def attach(
+    model: PreTrainedModel,
+    config: AdapterConfig,
+    seed: int,
+    *,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.0,
+    init: Init = "auto",
+) -> PeftModel:
     """Put an adapter with B = 0 on `model`, so that nothing changes until the first step.
 
     The base stays frozen and in evaluation mode (no dropout); only the adapter's layers are in
     training mode, which is where Opacus looks.
+
+    Args:
+        seed: of A's random numbers.
+        blocks: the numbers of the model's blocks that get an adapter; None for all.
+        dropout: share of the adapter's inputs that `dropping` leaves out, in [0, 1).
+        init: how A is drawn; "auto" is orthonormal where A is held fixed, else kaiming.
 
     Raises:
         BaseModelError: if the base has none of the modules.
     """
     from peft import LoraConfig, get_peft_model
 
+    if init == "auto":
+        init = "orthonormal" if config.kind == "lora_b_only" else "kaiming"
     torch.manual_seed(seed)
     settings = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]  # a float is as good
+        use_rslora=config.rs_lora,
         target_modules=list(config.target_modules),
-        lora_dropout=0.0,
+        layers_to_transform=None if blocks is None else list(blocks),
+        lora_dropout=dropout,
+        init_lora_weights="gaussian" if init == "gaussian" else True,
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -54,10 +78,50 @@ def attach(model: PreTrainedModel, config: AdapterConfig, seed: int) -> PeftMode
     adapted.eval()
     for name, layer in lora_layers(adapted):
         layer.train()
-        if config.kind == "lora_b_only" and name.endswith(".lora_A.default"):
-            layer.weight.requires_grad_(False)
-            layer.weight.data.copy_(_orthonormal_rows(layer.weight.shape, seed, name))
+        if name.endswith(".lora_A.default"):
+            if init == "orthonormal":
+                layer.weight.data.copy_(_orthonormal_rows(layer.weight.shape, seed, name))
+            if config.kind == "lora_b_only":
+                layer.weight.requires_grad_(False)
     return adapted
+
+
+@contextmanager
+def dropping(model: torch.nn.Module, seed: int, step: int) -> Iterator[None]:
+    """Leave inputs of the adapter out meanwhile, at random, the same ones for the same seed,
+    step and cut into micro-batches. Outside of this nothing is left out."""
+    layers = [
+        module
+        for name, module in model.named_modules()
+        if name.endswith(".lora_dropout.default") and isinstance(module, torch.nn.Dropout)
+    ]
+    if not layers:
+        yield
+        return
+    with torch.random.fork_rng():
+        digest = hashlib.sha256(f"dropout\0{seed}\0{step}".encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        for layer in layers:
+            layer.train()
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.eval()
+
+
+@contextmanager
+def switched_off(model: torch.nn.Module) -> Iterator[None]:
+    """The adapter adds nothing meanwhile: the model is the base, to the last bit."""
+    scaled: list[Any] = [module for module in model.modules() if hasattr(module, "lora_A")]
+    kept = [dict(module.scaling) for module in scaled]
+    for module in scaled:
+        module.scaling.update(dict.fromkeys(module.scaling, 0.0))
+    try:
+        yield
+    finally:
+        for module, scaling in zip(scaled, kept, strict=True):
+            module.scaling.update(scaling)
 
 
 def lora_layers(model: torch.nn.Module) -> list[tuple[str, Any]]:
@@ -72,6 +136,13 @@ def lora_layers(model: torch.nn.Module) -> list[tuple[str, Any]]:
 def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """The parameters that are trained."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def adapter_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of A and B of every adapted module, bit for bit, under the model's own names."""
+    return {
+        f"{name}.weight": layer.weight.detach().cpu().clone() for name, layer in lora_layers(model)
+    }
 
 
 def extract(model: PeftModel) -> dict[str, torch.Tensor]:

@@ -1,35 +1,39 @@
-"""What a run will do and cost, said before Start. Light: no torch, no Opacus, no reading of
-weights.
+"""What a run will do, need and cost, said before Start. Light: no torch, no Opacus, no reading of
+weights, and under a second.
 
-The epsilon forecast is exact for full batches and an upper bound for sampled ones; the trainer
-proves the number that stands in the ledger.
+    units -> recipes -> rows -> memory, disk, time -> privacy -> checks -> verdict
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xeno.models.base import inspect_base
-from xeno.privacy import rdp
-from xeno.privacy.budget import LEAST_SHARE, strength
+import psutil
+
+from xeno.models.base import BaseModel, inspect_base
+from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
-from xeno.privacy.rdp import Mechanism
-from xeno.training.dataset import split, training_pairs
-from xeno.training.plan import ADVISED_PAIRS, MINIMUM_PAIRS, TrainingPlan
+from xeno.training import checks, quantisation, timing
+from xeno.training.checks import Check, Verdict
+from xeno.training.disk import bytes_written
+from xeno.training.lengths import Encoded, encoded, said
+from xeno.training.memory import Memory, device, number_format, predicted
+from xeno.training.noise_forecast import NoiseForecast, noise_forecast
+from xeno.training.optimizers import unusable
+from xeno.training.plan import TrainingPlan
+from xeno.training.presets import card_memory
+from xeno.training.quantisation import choose, settled
 from xeno.training.recipe import Recipe, resolve
+from xeno.training.stages import StageData, amount, stage_data
+from xeno.training.units import count_units
 from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.store.profile import Profile
-
-LOUD = 0.7
-"""Noise to signal above which a taste is likely to drown."""
-PROOF_MARGIN = 0.02
-"""What Opacus' proved epsilon may be above the exact one: its error bound and our precision."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,16 @@ class Forecast:
     """The numbers and words for a plan. The privacy fields are None without privacy.
 
     Attributes:
-        noise_to_signal: length of all the noise over the length of all that consistent pairs
-            can teach; what remains of it after learning is spread over all directions.
+        noise_to_signal: see `NoiseForecast`.
         epsilon_run: what the run will cost alone, at most.
         epsilon_after: what the account will have spent with it.
         blockers: why the run cannot start; empty where it can.
         sentence: all of it in plain words.
+        memory_bytes: at the peak of the trainer.
+        disk_bytes: written into the profile.
+        seconds: from start to version; None where no run has shown this machine's speed.
+        left_out: pairs that are not learned from, counted by reason.
+        checks: what was looked at, each with its verdict; `verdict` is the worst.
     """
 
     pairs: int
@@ -60,133 +68,183 @@ class Forecast:
     blockers: tuple[str, ...]
     warnings: tuple[str, ...]
     sentence: str
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    seconds: float | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    verdict: Verdict = "green"
+    checks: tuple[Check, ...] = ()
 
 
 def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
-    """Forecast `plan` on the pairs of `profile`.
+    """Forecast `plan` on what `profile` holds.
 
     Raises:
         BaseModelError: if the base cannot be used.
+        InvalidValueError: if the plan names modules that the base does not have.
     """
     base = inspect_base(Path(plan.base), profile.home)
-    pairs = training_pairs(profile)
-    training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
-    recipe = resolve(plan, len(training), base.shapes)
+    where = device(plan)
+    choice = choose(plan, base, where, _device_memory(where))
+    problems = unusable(plan, where) or quantisation.unusable(plan)
+    plan = settled(plan, choice.quantisation, where)
+    stages = stage_data(profile, plan)
+    recipes = [
+        resolve(stage.plan, count_units(stage.plan, stage.training), base.shapes)
+        for stage in stages
+    ]
+    steps = sum(recipe.steps for recipe in recipes)
+    ready = all(stage.training for stage in stages)
+    found = [encoded(base, stage) for stage in stages]
+    left_out = _left_out(base, stages, found)
     ledger = PrivacyLedger(profile)
-    budget, budget_delta = ledger.budget()
-    spent = ledger.spent()
-    blockers, warnings = _about_pairs(plan, len(pairs), len(held_out))
-    run: _Private | None = None
-    if plan.private and training:
-        run = _private(plan, recipe, ledger.history(), budget, budget_delta)
-        if run is None or run.epsilon < LEAST_SHARE * plan.epsilon:
-            left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
-            blockers.append(
-                f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
-                "Ask for a smaller epsilon, raise the budget, or train without privacy."
-            )
-        warnings += run.warnings if run else ()
+    unit = plan.privacy_unit
+    budget, spent = ledger.budget(unit), ledger.spent(unit)
+    run: NoiseForecast | None = None
+    problem = ""
+    if plan.private and ready:
+        run = noise_forecast(plan, recipes, ledger.history(unit), *budget, spent)
+        problem = _too_little_budget(plan, run, budget[0], spent)
+    sentence = _sentence(plan, stages, steps, run, budget[0])
+    made = [
+        *checks.settings_checks(plan, problems),
+        *checks.base_checks(choice.reason),
+        *checks.unit_checks(plan, stages, left_out),
+        *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
+    ]
+    needs = _needs(profile, base, stages, recipes, found) if ready else None
+    if needs is not None:
+        made += needs.checks
     return Forecast(
-        pairs=len(pairs),
-        pairs_training=len(training),
-        pairs_heldout=len(held_out),
+        pairs=sum(len(stage.units) for stage in stages),
+        pairs_training=sum(len(stage.training) for stage in stages),
+        pairs_heldout=sum(len(stage.held_out) for stage in stages),
         private=plan.private,
-        sample_rate=recipe.sample_rate if plan.private else None,
-        steps=recipe.steps,
+        sample_rate=recipes[-1].sample_rate if plan.private else None,
+        steps=steps,
         noise_multiplier=run.noise_multiplier if run else None,
         noise_to_signal=run.noise_to_signal if run else None,
         epsilon_run=run.epsilon if run else None,
         epsilon_spent=spent,
-        budget=budget,
+        budget=budget[0],
         epsilon_after=run.epsilon_after if run else None,
-        blockers=tuple(blockers),
-        warnings=tuple(warnings),
-        sentence=_sentence(plan, len(training), recipe.steps, run, budget),
+        blockers=tuple(check.sentence for check in made if check.verdict == "red"),
+        warnings=tuple(check.sentence for check in made if check.verdict == "amber"),
+        sentence=sentence,
+        memory_bytes=needs.memory if needs else None,
+        disk_bytes=needs.disk if needs else None,
+        seconds=needs.seconds if needs else None,
+        left_out=left_out,
+        verdict=checks.overall(made),
+        checks=tuple(made),
     )
 
 
 @dataclass(frozen=True)
-class _Private:
-    noise_multiplier: float
-    noise_to_signal: float
-    epsilon: float
-    epsilon_after: float
-    warnings: tuple[str, ...]
+class _Needs:
+    memory: int
+    disk: int
+    seconds: float | None
+    checks: tuple[Check, ...]
 
 
-def _private(
-    plan: TrainingPlan,
-    recipe: Recipe,
-    history: Sequence[Mechanism],
-    budget: float,
-    budget_delta: float,
-) -> _Private | None:
-    """The private run's numbers; None where the budget leaves nothing."""
-    rate, steps = recipe.sample_rate, recipe.steps
-    alone = rdp.noise_multiplier(max(plan.epsilon - PROOF_MARGIN, 1e-3), plan.delta, rate, steps)
-    run = Mechanism(sample_rate=rate, noise_multiplier=alone, steps=steps)
-    within = alone
-    if rdp.epsilon([*history, run], budget_delta) > budget - PROOF_MARGIN:
-        within = rdp.noise_multiplier(budget - PROOF_MARGIN, budget_delta, rate, steps, history)
-    sigma = max(alone, within)
-    if not math.isfinite(sigma):
-        return None
-    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-    cost = min(plan.epsilon, rdp.epsilon([run], plan.delta) + PROOF_MARGIN)
-    warnings = []
-    if within > alone * 1.01:
-        warnings.append(
-            f"The budget leaves epsilon {cost:.2f} for this run, less than the {plan.epsilon:g} "
-            "asked for, so it gets more noise."
-        )
-    # Noise adds up as the square root of the steps, what the pairs agree on in proportion.
-    noise = sigma * math.sqrt(recipe.trainable * steps)
-    ratio = noise / (steps * recipe.batch_size)
-    if ratio > LOUD:
-        warnings.append(
-            "There is much noise for so few pairs: the version may learn little, or even answer "
-            "in nonsense. Collect more pairs, or allow a larger epsilon."
-        )
-    after = min(budget, rdp.epsilon([*history, run], budget_delta) + PROOF_MARGIN)
-    return _Private(sigma, ratio, cost, after, tuple(warnings))
+def _needs(
+    profile: Profile,
+    base: BaseModel,
+    stages: Sequence[StageData],
+    recipes: Sequence[Recipe],
+    found: Sequence[Encoded],
+) -> _Needs:
+    """What the run takes of the machine, and whether the machine has it."""
+    plan = stages[0].plan
+    memory = max(
+        (
+            predicted(base, stage.plan, recipe, each.rows)
+            for stage, recipe, each in zip(stages, recipes, found, strict=True)
+        ),
+        key=lambda each: each.total,
+    )
+    disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
+    seconds = None
+    if all(each.rows for each in found):
+        form = timing.form(plan.device, number_format(base, plan), plan.quantisation)
+        parts = [
+            timing.work(stage.plan, recipe, each.mean, len(stage.training), len(stage.held_out))
+            for stage, recipe, each in zip(stages, recipes, found, strict=True)
+        ]
+        seconds = timing.seconds(base, form, timing.total(parts))
+    return _Needs(
+        memory.total,
+        disk,
+        seconds,
+        (
+            _memory_check(plan, memory),
+            checks.disk_check(
+                disk,
+                shutil.disk_usage(profile.paths.folder).free,
+                floor=plan.disk_floor * 10**6,
+            ),
+            checks.time_check(seconds),
+        ),
+    )
 
 
-def _about_pairs(plan: TrainingPlan, pairs: int, held_out: int) -> tuple[list[str], list[str]]:
-    """(blockers, warnings) that follow from the number of pairs."""
-    blockers: list[str] = []
-    warnings: list[str] = []
-    if pairs == 0:
-        blockers.append("There are no pairs yet. Correct replies in the chat, or import a file.")
-    elif pairs < MINIMUM_PAIRS and not plan.force:
-        blockers.append(
-            f"You have {count(pairs, 'pair')} and {MINIMUM_PAIRS} are needed. Collect more, "
-            "or choose to train with few pairs."
-        )
-    elif pairs < ADVISED_PAIRS and plan.private:
-        warnings.append(
-            f"With {count(pairs, 'pair')} the noise is strong; about {ADVISED_PAIRS} or more are "
-            "advised."
-        )
-    if pairs and plan.heldout_share > 0 and not held_out:
-        warnings.append(
-            "No pair is held out, since there are too few groups of pairs: what was learned "
-            "cannot be measured."
-        )
-    return blockers, warnings
+def _left_out(
+    base: BaseModel, stages: Sequence[StageData], found: Sequence[Encoded]
+) -> dict[str, int]:
+    """What is stored and not learned from, by reason; pairs of two stages are counted once."""
+    reasons: dict[str, int] = {}
+    for stage, each in zip(stages, found, strict=True):
+        reasons |= stage.left_out
+        reasons |= said(base, stage, each)
+    return reasons
+
+
+def _too_little_budget(
+    plan: TrainingPlan, run: NoiseForecast | None, budget: float, spent: float
+) -> str:
+    """Why the budget does not allow the run; empty where it does."""
+    if run is not None and run.epsilon >= plan.least_epsilon_share * plan.epsilon:
+        return ""
+    left = f"leaves epsilon {run.epsilon:.2f}" if run else "leaves nothing"
+    return (
+        f"The privacy budget {left} for this run: {spent:.2f} of {budget:g} is spent. "
+        "Ask for a smaller epsilon, raise the budget, or train without privacy."
+    )
+
+
+def _device_memory(device: str) -> int:
+    """Bytes that `device` has; the machine's where the card's are not known."""
+    return (card_memory() if device == "cuda" else None) or psutil.virtual_memory().total
+
+
+def _memory_check(plan: TrainingPlan, needed: Memory) -> Check:
+    card = card_memory() if plan.device == "cuda" else None
+    if card is not None:
+        least = round(needed.least - needed.libraries)
+        return checks.memory_check(needed.on_card, least, card, card)
+    machine = psutil.virtual_memory()
+    return checks.memory_check(needed.total, needed.least, machine.available, machine.total)
 
 
 def _sentence(
-    plan: TrainingPlan, training: int, steps: int, run: _Private | None, budget: float
+    plan: TrainingPlan,
+    stages: Sequence[StageData],
+    steps: int,
+    run: NoiseForecast | None,
+    budget: float,
 ) -> str:
+    what = ", then ".join(amount(len(stage.training), stage.name) for stage in stages)
     if not plan.private:
         return (
-            f"Learns from {count(training, 'pair')} in {count(steps, 'step')} without differential "
-            "privacy: single pairs may be recoverable from the version."
+            f"Learns from {what} in {count(steps, 'step')} without differential privacy: "
+            "single ones may be recoverable from the version."
         )
     if run is None:
         return "A private run cannot start."
+    one = "one" if plan.privacy_unit == "pair" else plan.privacy_unit
     return (
-        f"Learns from {count(training, 'pair')} in {count(steps, 'noisy step')} at epsilon "
-        f"{run.epsilon:.2f} ({strength(run.epsilon)} protection of every single pair). Afterwards "
+        f"Learns from {what} in {count(steps, 'noisy step')} at epsilon {run.epsilon:.2f} "
+        f"({strength(run.epsilon)} protection of every single {one}). Afterwards "
         f"{run.epsilon_after:.2f} of the budget of {budget:g} is spent."
     )

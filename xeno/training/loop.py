@@ -1,34 +1,41 @@
-"""The steps of a run: batches, losses, progress, measures on held-out pairs, stop."""
+"""A run between its beginning and its release: reference, steps, measures, checkpoints, end.
+
+How a step is taken is told in steps, how pairs are scored in scoring, what happens when memory
+runs out in recovery, pauses in guards, orders to stop in stopping, the best step in
+early_stopping, what a checkpoint holds in checkpoint.
+"""
 
 from __future__ import annotations
 
 import math
-import random
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import psutil
 import torch
 
-from xeno.errors import XenoError
-from xeno.events import Evaluated, Event, LogLine, Progress, StopTraining
+from xeno.errors import StorageFullError
+from xeno.events import Evaluated, Event, LogLine, SampleReplies, StopTraining
 from xeno.privacy.noise import CipherStream
-from xeno.training.adapters import trainable
-from xeno.training.learner import Learner
-from xeno.training.loss import dpo_loss, mean_logps, preferred
+from xeno.training.adapters import adapter_weights
+from xeno.training.batches import passes
+from xeno.training.checkpoint import Checkpoint, LoopState, Stream
+from xeno.training.early_stopping import EarlyStopping
+from xeno.training.guards import Guards, Trouble
+from xeno.training.learner import Learner, LearnerState
+from xeno.training.measures import peak_memory
+from xeno.training.microbatches import Limits
+from xeno.training.objectives import Objective
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.recipe import Recipe
+from xeno.training.recovery import Memory
 from xeno.training.rows import Row
-
-_EVALUATIONS = 4
-_TOKENS_AT_ONCE = 16384
-_WARM_UP = 0.1
-_LAST_RATE = 0.1
-_PATIENCE = 2.0
-"""Seconds that measuring a kept version may take after a stop."""
+from xeno.training.samples import Samples
+from xeno.training.scoring import Scorer
+from xeno.training.steps import Steps
+from xeno.training.stopping import Stopped, Stopping
+from xeno.training.units import by_unit
 
 
 @dataclass(frozen=True)
@@ -42,269 +49,340 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Measures:
-    """Sums over pairs; the means are over `pairs`."""
+class Work:
+    """What a stage of a run works on and with.
 
-    loss: float = 0.0
-    margin: float = 0.0
-    accuracy: float = 0.0
-    pairs: int = 0
+    Attributes:
+        objective: what is made small. Its reference is the model before the first step.
+        rows, held_out: those to learn from, and those to measure on.
+        sampling: the stream that samples the batches of a private run.
+        last_step: the step after which the stage ends.
+        samples: writes the sample replies; None where none are wanted.
+        steps_before, steps_after: those of earlier and of later stages.
+    """
 
-    def plus(self, loss: torch.Tensor, margin: torch.Tensor, means: torch.Tensor) -> _Measures:
-        return _Measures(
-            self.loss + float(loss.sum()),
-            self.margin + float(margin.sum()),
-            self.accuracy + float(preferred(means[:, 0], means[:, 1]).sum()),
-            self.pairs + len(loss),
-        )
-
-    def mean(self, total: float) -> float:
-        return total / self.pairs if self.pairs else 0.0
-
-
-class _Stopped(Exception):  # noqa: N818 - an order, not an error
-    def __init__(self, order: StopTraining) -> None:
-        super().__init__()
-        self.order = order
+    policy: Policy
+    learner: Learner
+    objective: Objective
+    rows: Sequence[Row]
+    held_out: Sequence[Row]
+    sampling: CipherStream
+    last_step: int
+    samples: Samples | None = None
+    steps_before: int = 0
+    steps_after: int = 0
 
 
 class Loop:
-    """Trains `learner`'s adapter on `rows` and measures it on `held_out`."""
+    """Trains the adapter on the rows and measures it on the held-out ones.
+
+    Args:
+        guards: wait where the machine is not fit.
+        keep: writes a checkpoint.
+        resumed: the checkpoint to go on from; model and learner are as a run begins.
+    """
 
     def __init__(
         self,
         run_id: str,
         plan: TrainingPlan,
         recipe: Recipe,
-        policy: Policy,
-        learner: Learner,
-        rows: Sequence[Row],
-        held_out: Sequence[Row],
+        work: Work,
         emit: Callable[[Event], None],
-        stop: Callable[[], StopTraining | None],
+        stopping: Stopping,
+        guards: Guards,
+        keep: Callable[[LoopState, Mapping[str, torch.Tensor]], None],
+        resumed: Checkpoint | None = None,
     ) -> None:
         self._run_id = run_id
         self._plan = plan
         self._recipe = recipe
-        self._policy = policy
-        self._learner = learner
-        self._rows = rows
-        self._held_out = held_out
+        self._work = work
+        self._model = work.policy.model
         self._emit = emit
-        self._stop = stop
-        self._reference: dict[str, torch.Tensor] = {}
-        self._seconds = 0.0
-        self._pairs_done = 0
+        self._stopping = stopping
+        self._guards = guards
+        self._keep = keep
+        self._resumed = self._begun = resumed is not None
+        limits = Limits(plan.micro_batch_size, plan.tokens_at_once)
+        self._memory = Memory(plan, limits, self._model, emit, stopping.obey, self._parts_shrunk)
+        self._scorer = Scorer(work.policy, work.objective, self._memory)
+        self._steps = Steps(
+            run_id,
+            plan,
+            recipe,
+            self._model,
+            work.learner,
+            self._scorer,
+            self._memory,
+            emit,
+            work.last_step,
+            (work.steps_before, work.steps_after),
+        )
+        self._evaluate_every = max(1, math.ceil(recipe.steps / plan.evaluations))
+        self._sample_every = plan.sample_every or self._evaluate_every
+        self._early = EarlyStopping(plan, private=plan.private)
+        self._best: dict[str, torch.Tensor] = {}
+        self._before = self._after = _unmeasured(run_id, work.steps_before)
+        self._sampled_at = work.sampling.state  # before the batch of the step that is under way
+        self._saved_at = time.monotonic()
+        if resumed is not None:
+            self._restore(resumed)
 
     def run(self) -> Outcome:
         """Take the steps, or as many as there is time for before a stop."""
-        taken, order = 0, None
-        before = after = Evaluated(
-            run_id=self._run_id,
-            step=0,
-            preference_accuracy=None,
-            loss=None,
-            reward_margin=None,
-            shorter_baseline=None,
-            longer_baseline=None,
-        )
-        every = max(1, math.ceil(self._recipe.steps / _EVALUATIONS))
+        order: StopTraining | None = None
+        early = False
         try:
-            self._refer()
-            before = after = self._evaluate(0)
-            for batch in self._batches():
-                self._step(taken, batch)
-                taken += 1
-                if taken % every == 0 or taken == self._recipe.steps:
-                    after = self._evaluate(taken)
-        except _Stopped as stopped:
+            if self._resumed:
+                self.save()  # its streams may be fresh ones
+                early = self._is_time_to_end()
+            else:
+                self._begin()
+            for batch in () if early else self._batches():
+                self._guards.check(self._now_at, self.save)
+                self._steps.take(batch, self._interludes())
+                self._sampled_at = self._work.sampling.state
+                early = self._measure_and_save()
+                if early:
+                    break
+            if self._after.step != self._now_at:  # resumed where no step was left
+                self._after = self._evaluate()
+        except Stopped as stopped:
             order = stopped.order
-            self._learner.discard()
-            if order.keep and after.step != taken:
-                after = self._evaluate_in_time(taken, after)
-        metrics: dict[str, float | None] = {
-            "steps": taken,
-            "heldout_preference_accuracy_before": before.preference_accuracy,
-            "heldout_preference_accuracy": after.preference_accuracy,
-            "heldout_loss": after.loss,
-            "heldout_reward_margin": after.reward_margin,
-            "shorter_baseline": before.shorter_baseline,
-            "longer_baseline": before.longer_baseline,
-            "pairs_per_second": self._pairs_per_second(),
-            "peak_memory_bytes": peak_memory(),
-        }
-        return Outcome(taken, order, metrics, str(self._policy.model.dtype).removeprefix("torch."))
+            self._work.learner.discard()
+            if self._stopping.timed_out:
+                self._emit(LogLine(text="The time limit is reached."))
+            if order.keep and self._after.step != self._now_at:
+                self._after = self._evaluate_in_time()
+        if order is None or order.keep:
+            self._steps.require_one()
+        metrics = self._metrics(self._choose_release(), early)
+        dtype = str(self._model.dtype).removeprefix("torch.")
+        return Outcome(self._steps.taken, order, metrics, dtype)
 
-    # Steps ------------------------------------------------------------------------------
+    def _begin(self) -> None:
+        rows = [*self._work.rows, *self._work.held_out]
+        self._memory.enough_for(lambda: self._scorer.refer(rows), lambda: None)
+        if self._plan.evaluate_first:
+            self._before = self._after = self._evaluate()
+        self._write_samples()
+        self._begun = True
+        self.save()
+
+    @property
+    def _now_at(self) -> int:
+        """Steps of the whole run so far."""
+        return self._work.steps_before + self._steps.taken
 
     def _batches(self) -> Iterator[list[Row]]:
-        """One batch per step: sampled by the cipher stream in private runs, otherwise whole
-        passes in an order that follows from the seed."""
-        rows, recipe = list(self._rows), self._recipe
+        """The batches of the steps that are left: sampled by the cipher stream in private runs,
+        otherwise whole passes in an order that follows from the seed."""
+        rows, recipe, work = self._work.rows, self._recipe, self._work
+        begun = self._steps.taken
         if self._plan.private:
-            stream = CipherStream()
-            for _ in range(recipe.steps):
-                yield [rows[i] for i in stream.poisson_sample(len(rows), recipe.sample_rate)]
+            units = by_unit(rows)
+            for _ in range(begun, work.last_step):
+                drawn = work.sampling.poisson_sample(len(units), recipe.sample_rate)
+                yield [row for i in drawn for row in units[i]]
             return
-        order = random.Random(self._plan.seed)
-        size, left = int(recipe.batch_size), recipe.steps
-        while left > 0:
-            order.shuffle(rows)
-            for start in range(0, len(rows), size):
-                if left > 0:
-                    yield rows[start : start + size]
-                left -= 1
+        size, ease = int(recipe.batch_size), self._scorer.ease
+        yield from passes(rows, self._plan, size, work.last_step, ease, begun)
 
-    def _step(self, taken: int, batch: Sequence[Row]) -> None:
-        begun = time.monotonic()
-        measures = _Measures()
-        for part in self._parts(batch):
-            losses, margins, means = self._losses(part)
-            self._learner.add(losses)
-            measures = measures.plus(losses.detach(), margins.detach(), means.detach())
-        before = self._snapshot() if taken == 0 else None
-        rate = self._rate(taken)
-        norm = self._learner.step(len(batch), rate)
-        if not self._plan.private and not math.isfinite(norm):
-            words = f"Step {taken + 1} was left out: its gradient was not a finite number."
-            self._emit(LogLine(level="warning", text=words))
-        elif before is not None and batch and norm > 0:
-            self._require_change(before)
-        self._seconds += time.monotonic() - begun
-        self._pairs_done += len(batch)
-        left = self._recipe.steps - taken - 1
-        self._emit(
-            Progress(
-                run_id=self._run_id,
-                step=taken + 1,
-                steps=self._recipe.steps,
-                loss=_finite(measures.mean(measures.loss)),
-                reward_margin=_finite(measures.mean(measures.margin)),
-                preference_accuracy=measures.mean(measures.accuracy),
-                learning_rate=rate,
-                gradient_norm=_finite(norm),
-                pairs_per_second=self._pairs_per_second(),
-                memory_bytes=psutil.Process().memory_info().rss,
-                eta_seconds=self._seconds / (taken + 1) * left,
-            )
-        )
+    def _measure_and_save(self) -> bool:
+        """What is due after a step; whether the run should end early."""
+        taken, early = self._steps.taken, False
+        last = taken == self._work.last_step
+        if last or taken % self._evaluate_every == 0:
+            self._after = self._evaluate()
+            early = self._is_time_to_end()
+        if last or early or taken % self._sample_every == 0:
+            self._write_samples()
+        minutes = (time.monotonic() - self._saved_at) / 60
+        due = taken % self._plan.checkpoint_steps == 0 or minutes >= self._plan.checkpoint_minutes
+        if last or early or due:
+            self.save()
+        return early
 
-    def _losses(self, part: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(losses, margins) [pairs] and log-probabilities per token [pairs, 2] of `part`."""
-        batch = self._policy.collate(part)
-        logps = self._policy.logps(batch)
-        reference = torch.cat([self._reference[row.pair_id] for row in part])
-        result = dpo_loss(
-            logps, reference, batch, beta=self._plan.beta, sft_weight=self._recipe.sft_weight
-        )
-        return result.loss, result.margin, mean_logps(logps, batch)
+    def _is_time_to_end(self) -> bool:
+        """Whether the held-out pairs have not gained for long enough; said if so."""
+        best, taken = self._early.state.best, self._steps.taken
+        if best is None or taken >= self._work.last_step or not self._early.is_time(taken):
+            return False
+        words = f"The held-out pairs have not gained since step {best.step}, so this ends here."
+        self._emit(LogLine(text=words))
+        return True
 
-    def _rate(self, taken: int) -> float:
-        """Warm-up and cosine; in private runs straight down to nothing: the first steps travel,
-        the last ones average the noise out."""
-        peak, steps = self._recipe.learning_rate, self._recipe.steps
-        if self._plan.private:
-            return peak * (1 - taken / steps)
-        warm_up = max(1, round(_WARM_UP * steps))
-        if taken < warm_up:
-            return peak * (taken + 1) / warm_up
-        way = (taken - warm_up) / max(1, steps - warm_up)
-        return peak * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * way)) / 2)
+    def _interludes(self) -> dict[str, int]:
+        """How often the held-out pairs and the samples are still to come, the one after the
+        step under way and the one at the end among them."""
+        taken, last = self._steps.taken, self._work.last_step
 
-    def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Micro-batches of rows of like length; stops are obeyed between them."""
-        part: list[Row] = []
-        for row in sorted(rows, key=lambda each: each.tokens):
-            full = len(part) == self._plan.micro_batch_size
-            if part and (full or row.tokens * (len(part) + 1) > _TOKENS_AT_ONCE):
-                self._obey()
-                yield part
-                part = []
-            part.append(row)
-        self._obey()
-        if part:
-            yield part
+        def times(every: int) -> int:
+            return -(-last // every) - taken // every
 
-    def _obey(self) -> None:
-        order = self._stop()
-        if order is not None:
-            raise _Stopped(order)
-
-    def _snapshot(self) -> list[torch.Tensor]:
-        return [each.detach().clone() for each in trainable(self._policy.model)]
-
-    def _require_change(self, before: list[torch.Tensor]) -> None:
-        """A wrongly attached optimizer trains with plausible losses and changes nothing."""
-        pairs = zip(before, trainable(self._policy.model), strict=True)
-        if not any(bool((was != now).any()) for was, now in pairs):
-            raise XenoError(
-                "Training does not change the adapter.",
-                "The first step left every number as it was.",
-                "This is a fault of the program; nothing was released.",
-            )
+        return {"evaluation": times(self._evaluate_every), "samples": times(self._sample_every)}
 
     # Measures ---------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def _refer(self) -> None:
-        """The log-probabilities under the base, kept once: the adapter still changes nothing."""
-        for part in self._parts([*self._rows, *self._held_out]):
-            logps = self._policy.logps(self._policy.collate(part)).view(-1, 2)
-            for row, both in zip(part, logps, strict=True):
-                self._reference[row.pair_id] = both.clone()
-
-    @torch.no_grad()
-    def _evaluate(self, step: int) -> Evaluated:
-        """Score the held-out pairs and say so."""
-        measures, shorter = _Measures(), 0.0
-        for part in self._parts(self._held_out):
-            measures = measures.plus(*self._losses(part))
-            shorter += sum(_shorter(row) for row in part)
-        known = measures.pairs > 0
-        event = Evaluated(
-            run_id=self._run_id,
-            step=step,
-            preference_accuracy=measures.mean(measures.accuracy) if known else None,
-            loss=_finite(measures.mean(measures.loss)) if known else None,
-            reward_margin=_finite(measures.mean(measures.margin)) if known else None,
-            shorter_baseline=shorter / measures.pairs if known else None,
-            longer_baseline=1 - shorter / measures.pairs if known else None,
+    def _evaluate(self) -> Evaluated:
+        """Score the held-out pairs, say so, and keep the adapter if it is the best so far."""
+        begun, taken = time.monotonic(), self._steps.taken
+        rows, most = self._work.held_out, self._plan.evaluation_pairs
+        whole = taken in {0, self._work.last_step} or most is None
+        some = rows if whole else rows[:most]
+        event = self._memory.enough_for(
+            lambda: self._scorer.score(self._run_id, self._now_at, some), lambda: None
         )
         self._emit(event)
+        if taken and self._early.is_best(event):
+            self._best = adapter_weights(self._model)
+        self._steps.time_left.interlude("evaluation", time.monotonic() - begun)
         return event
 
-    def _evaluate_in_time(self, step: int, last: Evaluated) -> Evaluated:
+    def _write_samples(self) -> None:
+        """Let the model answer the plan's prompts, and say what it answered."""
+        if self._work.samples is None:
+            return
+        begun = time.monotonic()
+        replies = self._work.samples.write(self._stopping.wanted)
+        self._stopping.obey()
+        self._emit(SampleReplies(run_id=self._run_id, step=self._now_at, replies=replies))
+        self._steps.time_left.interlude("samples", time.monotonic() - begun)
+
+    def _evaluate_in_time(self) -> Evaluated:
         """Measure a stopped run's adapter where that is quick; it is unknown otherwise."""
-        if len(self._held_out) <= _PATIENCE * 2 * self._pairs_per_second():
-            self._stop = lambda: None
-            return self._evaluate(step)
-        return _unmeasured(last, step)
+        in_time = self._plan.stop_measure_seconds * 2 * self._steps.pairs_per_second
+        if len(self._work.held_out) <= in_time:
+            self._stopping.ignore()
+            return self._evaluate()
+        return _unmeasured(self._run_id, self._now_at)
 
-    def _pairs_per_second(self) -> float:
-        return self._pairs_done / self._seconds if self._seconds else 0.0
+    def _choose_release(self) -> Evaluated:
+        """Put the adapter that is to be released on the model; the evaluation of it."""
+        best = self._early.state.best
+        if best is None or not self._plan.releases_best(self._plan.private):
+            return self._after
+        if best.step != self._now_at:
+            self._emit(LogLine(text=f"Step {best.step} did best on the held-out pairs."))
+            _put(self._model, self._best)
+        return best
+
+    def _metrics(self, released: Evaluated, early: bool) -> dict[str, float | None]:
+        """Of the released step, of the last one and of the best one; never a mean over steps."""
+        before, final, best = self._before, self._after, self._early.state.best
+        return {
+            "steps": self._steps.taken,
+            "steps_left_out": self._steps.stability.state.skipped,
+            "ended_early": float(early),
+            "heldout_preference_accuracy_before": before.preference_accuracy,
+            "released_step": released.step,
+            "heldout_preference_accuracy": released.preference_accuracy,
+            "heldout_loss": released.loss,
+            "heldout_reward_margin": released.reward_margin,
+            "heldout_perplexity": released.perplexity,
+            "final_preference_accuracy": final.preference_accuracy,
+            "final_loss": final.loss,
+            "best_step": None if best is None else best.step,
+            "best_preference_accuracy": None if best is None else best.preference_accuracy,
+            "best_loss": None if best is None else best.loss,
+            "shorter_baseline": final.shorter_baseline,
+            "longer_baseline": final.longer_baseline,
+            "pairs_per_second": self._steps.pairs_per_second,
+            "tokens_per_second": self._steps.tokens_per_second,
+            "peak_memory_bytes": peak_memory(),
+        }
+
+    # Checkpoints ------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint of the run between two steps, or as it was before the step that is
+        under way; where the disk is full, wait until it is not."""
+        try:
+            self._keep(*self._now())
+        except StorageFullError as error:
+            trouble = Trouble("disk", f"A checkpoint could not be written. {error.why}")
+            self._guards.hold(self._now_at, trouble, self._saves)
+        self._saved_at = time.monotonic()
+
+    def _saves(self) -> bool:
+        try:
+            self._keep(*self._now())
+        except StorageFullError:
+            return False
+        return True
+
+    def _parts_shrunk(self) -> None:
+        """Memory ran out and batches are cut in smaller parts from here on. After a crash the
+        same cut must hold, and in a resumed run the noise of the step under way may have been
+        drawn for another cut before (see `xeno.training.resume`)."""
+        if self._resumed:
+            self._work.learner.renew_noise()
+        if self._begun:
+            self.save()
+
+    def _now(self) -> tuple[LoopState, dict[str, torch.Tensor]]:
+        """The run between two steps; while one is under way, as it was before that."""
+        learner = self._work.learner.state()
+        streams = self._plan.private and learner.noise is not None
+        state = LoopState(
+            step=self._steps.taken,
+            seconds=self._steps.seconds,
+            pairs_done=self._steps.pairs_done,
+            tokens_done=self._steps.tokens_done,
+            rows_at_once=self._memory.limits.rows,
+            tokens_at_once=self._memory.limits.tokens,
+            twice=self._memory.twice,
+            before=self._before,
+            after=self._after,
+            best=self._early.state,
+            stability=self._steps.stability.state,
+            sampling=Stream.of(self._sampled_at) if streams else None,
+            noise=Stream.of(learner.noise) if learner.noise is not None else None,
+            learner=dict(learner.values),
+        )
+        rows = (*self._work.rows, *self._work.held_out)
+        tensors = {"reference": torch.stack([self._scorer.reference[r.pair_id] for r in rows])}
+        for prefix, part in (
+            ("adapter", adapter_weights(self._model)),
+            ("best", self._best),
+            ("learner", learner.tensors),
+        ):
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
+        return state, tensors
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Go on where `checkpoint` is; its streams are restored by whoever made ours."""
+        state, steps = checkpoint.state, self._steps
+        _put(self._model, checkpoint.part("adapter"))
+        self._best = checkpoint.part("best")
+        self._work.learner.restore(LearnerState(checkpoint.part("learner"), state.learner))
+        rows = (*self._work.rows, *self._work.held_out)
+        for row, both in zip(rows, checkpoint.tensors["reference"], strict=True):
+            self._scorer.reference[row.pair_id] = both.clone()
+        self._memory.restore(Limits(state.rows_at_once, state.tokens_at_once), state.twice)
+        self._before, self._after = state.before, state.after
+        self._early.state = state.best
+        steps.stability.state = state.stability
+        steps.taken, steps.seconds = state.step, state.seconds
+        steps.pairs_done, steps.tokens_done = state.pairs_done, state.tokens_done
 
 
-def _unmeasured(event: Evaluated, step: int) -> Evaluated:
-    """`event` for a later step at which nothing was measured."""
-    unknown = {"step": step, "preference_accuracy": None, "loss": None, "reward_margin": None}
-    return event.model_copy(update=unknown)
+def _put(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Give the adapter on `model` these `weights`."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)
 
 
-def peak_memory() -> int:
-    """The most memory this process has had so far, in bytes."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _shorter(row: Row) -> float:
-    """What picking the shorter reply scores: 1 if it is the chosen one, one half at a tie."""
-    return (1 + (len(row.rejected) > len(row.chosen)) - (len(row.rejected) < len(row.chosen))) / 2
-
-
-def _finite(value: float) -> float:
-    """Events are JSON, which has no infinity."""
-    return value if math.isfinite(value) else 0.0
+def _unmeasured(run_id: str, step: int) -> Evaluated:
+    return Evaluated(
+        run_id=run_id,
+        step=step,
+        preference_accuracy=None,
+        loss=None,
+        reward_margin=None,
+        shorter_baseline=None,
+        longer_baseline=None,
+    )

@@ -1,152 +1,122 @@
-"""The plan of a training run: every setting declared once, with its range and its effect.
+"""The plan of a training run: all its settings together.
 
-The command line, the form in the window and the record of the run are made from this
-declaration.
+Each setting is declared in `xeno.training.settings` with its range and its effect. The command
+line, the form in the window and the record of the run are made from the declarations.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from xeno.privacy.budget import DEFAULT_DELTA, DEFAULT_EPSILON
+from xeno.training.settings.adapter import AdapterSettings
+from xeno.training.settings.base import BaseModelSettings
+from xeno.training.settings.compute import ComputeSettings
+from xeno.training.settings.data import ADVISED_PAIRS, MINIMUM_PAIRS, DataSettings
+from xeno.training.settings.evaluation import EvaluationSettings
+from xeno.training.settings.objective import STAGES, ObjectiveSettings
+from xeno.training.settings.optimizer import OptimizerSettings
+from xeno.training.settings.privacy import PrivacySettings
+from xeno.training.settings.queue import QueueSettings
+from xeno.training.settings.safety import SafetySettings
+from xeno.training.settings.schedule import ScheduleSettings
+from xeno.training.settings.truncation import TruncationSettings
 
-MINIMUM_PAIRS = 20
-ADVISED_PAIRS = 100
+__all__ = ["ADVISED_PAIRS", "MINIMUM_PAIRS", "SECTIONS", "TrainingPlan"]
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "Base model": BaseModelSettings,
+    "Differential privacy": PrivacySettings,
+    "Objective": ObjectiveSettings,
+    "Steps": ScheduleSettings,
+    "Optimizer": OptimizerSettings,
+    "Adapter": AdapterSettings,
+    "Pairs": DataSettings,
+    "Long texts": TruncationSettings,
+    "Evaluation and samples": EvaluationSettings,
+    "Computing": ComputeSettings,
+    "Queue and machine": QueueSettings,
+    "Safety": SafetySettings,
+}
+"""The families of settings, in the order in which they are shown."""
+
+_BETWEEN_PAIRS = ("newest_pairs", "most_per_conversation", "half_life")
 
 
-class TrainingPlan(BaseModel):
+class TrainingPlan(
+    # Pydantic lists the fields of the last class first.
+    ComputeSettings,
+    QueueSettings,
+    TruncationSettings,
+    EvaluationSettings,
+    SafetySettings,
+    DataSettings,
+    AdapterSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    ObjectiveSettings,
+    PrivacySettings,
+    BaseModelSettings,
+):
     """What a run does. Immutable; stored with the run and in the version's manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base: str = Field(title="Base model", description="Folder of the base model.")
-    private: bool = Field(
-        default=True,
-        title="Differential privacy",
-        description="Learn with noise that hides every single pair.",
-    )
-    epsilon: float = Field(
-        default=DEFAULT_EPSILON,
-        gt=0,
-        le=100,
-        title="Epsilon",
-        description="Privacy this run may spend. Smaller is more private and learns less.",
-    )
-    delta: float = Field(
-        default=DEFAULT_DELTA,
-        gt=0,
-        lt=1e-2,
-        title="Delta",
-        description="Probability with which the guarantee may fail.",
-    )
-    max_grad_norm: float = Field(
-        default=1.0,
-        gt=0,
-        title="Clipping norm",
-        description="Largest influence (gradient norm) that one pair may have on one step.",
-    )
-    beta: float = Field(
-        default=0.05,
-        gt=0,
-        le=10,
-        title="Beta",
-        description="How strongly the new model is held to the base: larger is closer.",
-    )
-    learning_rate: float | None = Field(
-        default=None,
-        gt=0,
-        title="Learning rate",
-        description="Step size. Chosen from the kind of run when not given.",
-    )
-    epochs: int | None = Field(
-        default=None,
-        ge=1,
-        le=1000,
-        title="Epochs",
-        description="Passes over the pairs. Chosen from the number of pairs when not given.",
-    )
-    batch_size: int = Field(
-        default=8,
-        ge=1,
-        le=1024,
-        title="Batch size",
-        description="Pairs per optimizer step, without differential privacy.",
-    )
-    micro_batch_size: int = Field(
-        default=8,
-        ge=1,
-        le=256,
-        title="Micro batch",
-        description="Pairs computed at once. Smaller needs less memory; the result is the same.",
-    )
-    sft_weight: float | None = Field(
-        default=None,
-        ge=0,
-        le=10,
-        title="Weight of imitation",
-        description="How much the chosen reply is also learned as a text, not only preferred: "
-        "keeps what is written fluent. 1 when not given.",
-    )
-    lora_rank: int | None = Field(
-        default=None,
-        ge=1,
-        le=256,
-        title="LoRA rank",
-        description="Size of the adapter. Larger can learn more and needs more memory; with "
-        "privacy it also needs more noise. Chosen from the kind of run when not given.",
-    )
-    lora_alpha: float | None = Field(
-        default=None,
-        gt=0,
-        title="LoRA alpha",
-        description="Scale of the adapter: its effect is alpha divided by rank. Twice the rank "
-        "when not given.",
-    )
-    max_length: int = Field(
-        default=1024,
-        ge=64,
-        le=32768,
-        title="Longest text",
-        description="Most tokens of a prompt with one reply, within what the base can read. "
-        "Longer prompts lose their beginning; pairs with longer replies are left out.",
-    )
-    heldout_share: float = Field(
-        default=0.1,
-        ge=0,
-        le=0.5,
-        title="Held-out share",
-        description="Part of the conversations kept out of training, to measure what was learned.",
-    )
-    seed: int = Field(
-        default=0,
-        ge=0,
-        lt=2**31,
-        title="Seed",
-        description="Start of all randomness but privacy's: the same inputs give the same adapter.",
-    )
-    dtype: Literal["auto", "bfloat16", "float32"] = Field(
-        default="auto",
-        title="Number format of the base",
-        description="bfloat16 where a probe finds it faster, otherwise float32.",
-    )
-    threads: int | None = Field(
-        default=None,
-        ge=1,
-        le=256,
-        title="Threads",
-        description="Processor threads of the trainer. Half of the cores, at least two, when "
-        "not given.",
-    )
-    force: bool = Field(
-        default=False,
-        title="Train with few pairs",
-        description=f"Train although there are fewer than {MINIMUM_PAIRS} pairs.",
-    )
 
     @model_validator(mode="after")
     def _micro_batch_fits(self) -> Self:
         if self.micro_batch_size > self.batch_size:
             object.__setattr__(self, "micro_batch_size", self.batch_size)
         return self
+
+    def contradictions(self) -> tuple[str, ...]:
+        """Which settings do not go together, each as a sentence; a run of them is refused."""
+        found = []
+        if self.private:
+            for name in _BETWEEN_PAIRS:
+                if getattr(self, name) is not None:
+                    title = type(self).model_fields[name].title
+                    found.append(
+                        f"{title!r} compares pairs with each other, which differential privacy "
+                        "does not allow."
+                    )
+        if self._uses_pairs and not (self.use_corrections or self.use_choices or self.use_imports):
+            found.append("No kind of pair is used.")
+        if self.nesterov and (self.momentum == 0 or self.dampening > 0):
+            found.append("Nesterov momentum needs momentum, and no dampening.")
+        if self.private and self.lora_dropout > 0:
+            found.append(
+                "With differential privacy there is no dropout: what a pair loses would depend on "
+                "the other pairs of its batch."
+            )
+        if self.engine == "trl":
+            found += self._beyond_trl()
+        return tuple(found)
+
+    @property
+    def _uses_pairs(self) -> bool:
+        """Whether anything in the run is learned from pairs."""
+        return (
+            "dpo" in STAGES[self.method]
+            or (self.method == "kto" and self.kto_pairs)
+            or (self.method == "sft" and self.sft_sources != "examples")
+        )
+
+    def _beyond_trl(self) -> list[str]:
+        """What TRL's DPOTrainer cannot do of this plan."""
+        found = []
+        if self.private:
+            found.append(
+                "TRL cannot train with differential privacy: it has no place where the gradient "
+                "of a single pair could be clipped."
+            )
+        if self.method != "dpo":
+            found.append("The engine trl is for the method dpo.")
+        if self.lora_dropout > 0:
+            found.append("TRL drops out either nothing or parts of the base too.")
+        if self.quantisation == "nf4":
+            found.append("Over a base in 4 bits TRL rounds the adapter to bfloat16.")
+        unknown = self.length_normalisation or self.loss == "conservative"
+        if unknown and self.trl_loss == "as_planned":
+            found.append("TRL has neither the loss conservative nor length normalisation of it.")
+        return found

@@ -10,28 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from xeno.errors import BaseModelError
+from xeno.training.batches import per_pass
+from xeno.training.modules import layers, target_modules, trainable_numbers
+from xeno.training.optimizers import chosen
 from xeno.training.plan import TrainingPlan
+from xeno.training.schedule import Schedule, schedule
 from xeno.versions.adapter import AdapterConfig
 
-FULL_BATCH_PAIRS = 500
-"""Below this number of pairs a private run uses all of them in every step."""
-SAMPLED_BATCH = 400
-"""Expected pairs per step of a private run with more."""
-PRIVATE_STEPS = 15
-PLAIN_STEPS = 60
-"""Steps of a run without privacy over few pairs; many pairs are seen at least twice."""
 SFT_WEIGHT = 1.0
 
-_ATTENTION = (
-    ("q_proj", "k_proj", "v_proj", "o_proj"),
-    ("q_proj", "k_proj", "v_proj", "out_proj"),
-    ("qkv_proj", "o_proj"),
-    ("query_key_value", "dense"),
-    ("c_attn", "c_proj"),
-)
-_CLOSE_TO_THE_OUTPUT = ("v_proj", "o_proj", "out_proj", "dense", "c_proj")
+_PRIVATE_RATE = 0.8
+"""Of SGD on gradients in units of the norm to which they are clipped."""
+_RATES = {"sgd": 100.0, "adafactor": 10.0, "adagrad": 10.0}
+"""Learning rates in units of AdamW's: of optimizers whose steps are smaller at the same rate."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +34,8 @@ class Recipe:
     Attributes:
         sample_rate: chance of a pair to be in a step of a private run; 1 otherwise.
         batch_size: pairs per step; the expected number in private runs.
-        learning_rate: of AdamW; in private runs of SGD on gradients in units of the norm to
-            which they are clipped.
+        optimizer: its name, never "auto".
+        schedule: the learning rate of every step.
         trainable: how many numbers are trained.
     """
 
@@ -50,9 +43,16 @@ class Recipe:
     sample_rate: float
     batch_size: float
     steps: int
-    learning_rate: float
+    optimizer: str
+    schedule: Schedule
     sft_weight: float
     trainable: int
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest learning rate of the run; of SGD in private runs on gradients in units of
+        the norm to which they are clipped."""
+        return self.schedule.peak
 
 
 def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]]) -> Recipe:
@@ -60,75 +60,67 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
 
     Raises:
         BaseModelError: if the base has no layers that an adapter can be put on.
+        InvalidValueError: if the plan names modules that it does not have.
     """
-    rank = plan.lora_rank or (4 if plan.private else 8)
-    adapter = AdapterConfig(
-        kind="lora_b_only" if plan.private else "lora",
-        rank=rank,
-        alpha=plan.lora_alpha or 2.0 * rank,
-        target_modules=target_modules(shapes, few=plan.private),
-    )
+    adapter = adapter_config(plan, shapes)
     if plan.private:
-        rate = 1.0 if pairs < FULL_BATCH_PAIRS else SAMPLED_BATCH / pairs
+        sampled = pairs >= max(plan.full_batch_below, plan.sampled_batch)
+        rate = plan.sampled_batch / pairs if sampled else 1.0
         batch = max(1.0, rate * pairs)
-        steps = PRIVATE_STEPS if plan.epochs is None else math.ceil(plan.epochs / rate)
-        learning_rate = 0.8
+        if plan.epochs is None:
+            steps = plan.private_steps
+        else:  # in whole numbers: one epoch of 49 pairs in batches of 1 has 49 steps, not 50
+            steps = -(-plan.epochs * pairs // plan.sampled_batch) if sampled else plan.epochs
     else:
         rate, batch = 1.0, float(min(plan.batch_size, max(1, pairs)))
-        per_epoch = math.ceil(max(1, pairs) / batch)
-        epochs = plan.epochs or max(2, math.ceil(PLAIN_STEPS / per_epoch))
+        per_epoch = per_pass(pairs, batch, plan.whole_batches)
+        epochs = plan.epochs or max(plan.least_epochs, math.ceil(plan.least_steps / per_epoch))
         steps = epochs * per_epoch
-        # Wider layers add up more numbers, so each takes a smaller step.
-        learning_rate = min(2e-3, 0.5 / _width(shapes))
+    steps = max(1, round(plan.steps_scale * steps))
+    if plan.max_steps is not None:
+        steps = min(steps, plan.max_steps)
+    optimizer = chosen(plan)
+    peak = plan.rate_scale * (plan.learning_rate or _learning_rate(plan, optimizer, shapes))
     return Recipe(
         adapter=adapter,
         sample_rate=rate,
         batch_size=batch,
         steps=steps,
-        learning_rate=plan.learning_rate or learning_rate,
+        optimizer=optimizer,
+        schedule=schedule(plan, peak, steps),
         sft_weight=SFT_WEIGHT if plan.sft_weight is None else plan.sft_weight,
-        trainable=_trainable(shapes, adapter),
+        trainable=trainable_numbers(
+            shapes,
+            adapter.target_modules,
+            layers(shapes, plan),
+            adapter.rank,
+            adapter.kind == "lora_b_only",
+        ),
     )
 
 
-def target_modules(shapes: Mapping[str, tuple[int, ...]], few: bool) -> tuple[str, ...]:
-    """The modules that get an adapter: those of attention, or only the ones that write its
-    result if `few`; all linear layers where none of these names is known."""
-    linear = _linear_modules(shapes)
-    for names in _ATTENTION:
-        if set(names) <= linear:
-            return tuple(n for n in names if not few or n in _CLOSE_TO_THE_OUTPUT)
-    if not linear:
-        raise BaseModelError(
-            "This base model cannot be trained.",
-            "None of its layers can take an adapter.",
-            "Choose another base model.",
-        )
-    return tuple(sorted(linear))
+def adapter_config(plan: TrainingPlan, shapes: Mapping[str, tuple[int, ...]]) -> AdapterConfig:
+    """The adapter that `plan` puts on such a base; small and B only where noise is added."""
+    rank = plan.lora_rank or (4 if plan.private else 8)
+    kind: Literal["lora", "lora_b_only"] = "lora_b_only" if plan.private else "lora"
+    return AdapterConfig(
+        kind=kind if plan.adapter_kind == "auto" else plan.adapter_kind,
+        rank=rank,
+        alpha=plan.lora_alpha or 2.0 * rank,
+        target_modules=target_modules(shapes, plan, plan.private),
+        rs_lora=plan.rs_lora,
+    )
 
 
-def _linear_modules(shapes: Mapping[str, tuple[int, ...]]) -> set[str]:
-    """The last names of layers with a matrix, but for embeddings and the head."""
-    outside = ("embed", "lm_head", "wte", "wpe", "norm", "rotary", "router")
-    found = set()
-    for name, shape in shapes.items():
-        path = name.removesuffix(".weight")
-        if path != name and len(shape) == 2 and not any(word in path for word in outside):
-            found.add(path.rpartition(".")[2])
-    return found
+def _learning_rate(
+    plan: TrainingPlan, optimizer: str, shapes: Mapping[str, tuple[int, ...]]
+) -> float:
+    if plan.private and optimizer == "sgd":
+        return _PRIVATE_RATE
+    # Wider layers add up more numbers, so each takes a smaller step.
+    return min(2e-3, 0.5 / _width(shapes)) * _RATES.get(optimizer, 1.0)
 
 
 def _width(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The width of the model's layers: the largest of the smaller sides of its matrices."""
     return max(min(shape) for shape in shapes.values() if len(shape) == 2)
-
-
-def _trainable(shapes: Mapping[str, tuple[int, ...]], adapter: AdapterConfig) -> int:
-    total = 0
-    for name, shape in shapes.items():
-        path = name.removesuffix(".weight")
-        if path != name and len(shape) == 2 and path.rpartition(".")[2] in adapter.target_modules:
-            # GPT-2 stores its matrices the other way round.
-            out, into = (shape[1], shape[0]) if path.endswith(("c_attn", "c_proj")) else shape
-            total += adapter.rank * (out if adapter.kind == "lora_b_only" else out + into)
-    return total

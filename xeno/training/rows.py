@@ -16,102 +16,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from xeno.models.chat import encode_exchange
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from xeno.store.pairs import Pair
-
-LEAST_PROMPT = 16
-"""Tokens of a longer prompt that must remain when it is shortened to fit."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A pair as token ids. `prompt_cut` counts tokens taken from the left of the prompt."""
-
-    pair_id: str
-    prompt: tuple[int, ...]
-    chosen: tuple[int, ...]
-    rejected: tuple[int, ...]
-    weight: float = 1.0
-    prompt_cut: int = 0
-
-    @property
-    def tokens(self) -> int:
-        return len(self.prompt) + len(self.chosen) + len(self.rejected)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A pair that cannot be trained on, and why."""
-
-    pair_id: str
-    reason: str
-
-
-def encode_pair(tokenizer: PreTrainedTokenizerBase, pair: Pair, limit: int) -> Row | LeftOut:
-    """The row of `pair`, whose longer branch (prompt and reply) has at most `limit` tokens.
-
-    A prompt is shortened from the left, keeping a leading beginning-of-text token. Replies are
-    never shortened: half a reply would teach to stop there.
-    """
-    prompt, chosen = encode_exchange(tokenizer, pair.prompt, pair.chosen)
-    _, rejected = encode_exchange(tokenizer, pair.prompt, pair.rejected)
-    if chosen == rejected:
-        return LeftOut(pair.id, "Both replies are the same to this model's tokenizer.")
-    longest = max(len(chosen), len(rejected))
-    room = limit - longest
-    if room < min(len(prompt), LEAST_PROMPT):
-        return LeftOut(
-            pair.id,
-            f"Its longer reply has {longest} tokens; with its prompt it does not fit into {limit}.",
-        )
-    cut = max(0, len(prompt) - room)
-    if cut:
-        kept = prompt[cut:]
-        if prompt[0] == tokenizer.bos_token_id:
-            kept = [prompt[0], *prompt[cut + 1 :]]
-        prompt = kept
-    return Row(pair.id, tuple(prompt), tuple(chosen), tuple(rejected), pair.weight, cut)
+from xeno.training.row import Cut as Cut
+from xeno.training.row import Row as Row
+from xeno.training.segments import Span
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows as tensors. `rows_per_pair` is 1, or 2 for the fallback (chosen, rejected).
+    """Rows as tensors, in one of three forms:
+
+    packed: all pairs in one sequence, one after another, without padding and without a mask
+    padded: one row a pair, padded on the right, with a mask of what each token may see
+    apart: the fallback, two rows a pair (chosen, rejected)
 
     Attributes:
-        ids: token ids [rows, length], padded on the right.
+        rows_per_pair: 2 where they are apart, otherwise 1.
+        ids: token ids [rows, length].
         positions: positions in the branch [rows, length].
-        mask: what each token may see, True for visible [rows, 1, length, length]; or, for two
-            rows a pair, which tokens are no padding [rows, length].
+        mask: what each token may see, True for visible [rows, 1, length, length]; apart, which
+            tokens are no padding [rows, length]; packed, None.
+        spans: where each pair is in a packed sequence; otherwise empty.
         rows, columns: where the completion tokens are predicted [targets].
         targets: the completion tokens [targets].
         branches: the branch of each target, 2 pair + (0 chosen, 1 rejected) [targets].
         lengths: tokens of each branch's completion, float [2 pairs].
         weights: weight of each pair [pairs].
+        desirable: whether the one reply of a row was rated good, bool [pairs].
+        paired: whether a row has both replies, bool [pairs].
     """
 
     pairs: int
     rows_per_pair: int
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
+    spans: tuple[Span, ...]
     rows: torch.Tensor
     columns: torch.Tensor
     targets: torch.Tensor
     branches: torch.Tensor
     lengths: torch.Tensor
     weights: torch.Tensor
+    desirable: torch.Tensor
+    paired: torch.Tensor
 
 
-def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
-    """The batch of `rows` (at least one), padded with the token `pad`, which nothing sees."""
+def collate(
+    rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1, *, packed: bool = False
+) -> Batch:
+    """The batch of `rows` (at least one), padded with the token `pad`, which nothing sees.
+
+    Args:
+        packed: one sequence of all pairs in place of one row each.
+    """
+    if packed:
+        return _packed(rows)
     if rows_per_pair == 1:
         sequences = [row.prompt + row.chosen + row.rejected for row in rows]
     else:
@@ -130,7 +92,33 @@ def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
         for i, sequence in enumerate(sequences):
             mask[i, : len(sequence)] = 1
     places = [_places(row, i, rows_per_pair) for i, row in enumerate(rows)]
-    where = torch.tensor([place for each in places for place in each], dtype=torch.long)
+    return _batch(rows, rows_per_pair, ids, positions, mask, (), places)
+
+
+def _packed(rows: Sequence[Row]) -> Batch:
+    tokens: list[int] = []
+    positions: list[int] = []
+    spans, places = [], []
+    for i, row in enumerate(rows):
+        begin, prompt, split = len(tokens), len(row.prompt), len(row.prompt) + len(row.chosen)
+        spans.append(Span(begin, begin + prompt, begin + split, begin + row.tokens))
+        tokens += row.prompt + row.chosen + row.rejected
+        positions += [*range(split), *range(prompt, prompt + len(row.rejected))]
+        places.append([(0, begin + c, t, branch) for _, c, t, branch in _places(row, i, 1)])
+    ids = torch.tensor([tokens], dtype=torch.long)
+    return _batch(rows, 1, ids, torch.tensor([positions]), None, tuple(spans), places)
+
+
+def _batch(
+    rows: Sequence[Row],
+    rows_per_pair: int,
+    ids: torch.Tensor,
+    positions: torch.Tensor,
+    mask: torch.Tensor | None,
+    spans: tuple[Span, ...],
+    places: list[list[tuple[int, int, int, int]]],
+) -> Batch:
+    where = torch.tensor([place for each in places for place in each], dtype=torch.long).view(-1, 4)
     lengths = [float(len(reply)) for row in rows for reply in (row.chosen, row.rejected)]
     return Batch(
         pairs=len(rows),
@@ -138,12 +126,15 @@ def collate(rows: Sequence[Row], pad: int = 0, rows_per_pair: int = 1) -> Batch:
         ids=ids,
         positions=positions,
         mask=mask,
+        spans=spans,
         rows=where[:, 0],
         columns=where[:, 1],
         targets=where[:, 2],
         branches=where[:, 3],
         lengths=torch.tensor(lengths),
         weights=torch.tensor([row.weight for row in rows]),
+        desirable=torch.tensor([row.desirable for row in rows]),
+        paired=torch.tensor([bool(row.rejected) for row in rows]),
     )
 
 
@@ -164,14 +155,16 @@ def _lay_out(row: Row, positions: torch.Tensor, mask: torch.Tensor) -> None:
 def _places(row: Row, i: int, rows_per_pair: int) -> list[tuple[int, int, int, int]]:
     """(row, column, target, branch) of all completion tokens of pair `i`.
 
-    The first token of either reply is predicted by the last token of the prompt.
+    The first token of either reply is predicted by the last token of the prompt; where there is
+    no prompt, nothing predicts it.
     """
     last = len(row.prompt) - 1
     found = []
     for side, reply in enumerate((row.chosen, row.rejected)):
         shared = rows_per_pair == 1
         begin = last + 1 + (len(row.chosen) if shared and side == 1 else 0)
-        columns = [last, *range(begin, begin + len(reply) - 1)]
+        columns = [last, *range(begin, begin + len(reply) - 1)][: len(reply)]
         index = i if shared else 2 * i + side
-        found += [(index, c, t, 2 * i + side) for c, t in zip(columns, reply, strict=True)]
+        predicted = zip(columns, reply, strict=False)  # a missing reply has no column
+        found += [(index, c, t, 2 * i + side) for c, t in predicted if c >= 0]
     return found

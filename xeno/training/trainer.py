@@ -2,7 +2,8 @@
 
     pairs -> rows -> reference log-probabilities -> steps -> held-out pairs -> ledger -> version
 
-Runs in the trainer child. The run's row, its events and its outcome are kept in the profile.
+A run has one stage, or two on the same adapter (`xeno.training.stages`). Runs in the trainer
+child. The run's row, its events and its outcome are kept in the profile.
 What differential privacy covers is the version's adapter. The losses and accuracies that are
 shown and kept with the run are computed from the pairs as they are, and so is a user's decision
 to stop early: they stay on this machine.
@@ -11,87 +12,103 @@ to stop early: they stay on this machine.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import torch
 
 from xeno.errors import BudgetError, InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
-from xeno.models.loading import choose_dtype, load_model
+from xeno.models.four_bit import FourBit
+from xeno.models.loading import load_model
 from xeno.privacy.accountant import calibrate, proved_epsilon
-from xeno.privacy.budget import LEAST_SHARE
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
+from xeno.training import timing
 from xeno.training.adapters import attach, extract
-from xeno.training.dataset import data_hash, split, training_pairs
+from xeno.training.attempt import Attempt
+from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, sweep
+from xeno.training.compute import described, memory, passed_over, set_up, shortcuts
+from xeno.training.dataset import Unit, data_hash
+from xeno.training.encoding import StageRows, encode_stage
+from xeno.training.guards import Guards, Readings
+from xeno.training.journal import Journal
+from xeno.training.keep_awake import kept_awake
 from xeno.training.learner import Learner, PlainLearner, PrivateLearner
-from xeno.training.loop import Loop, Outcome
-from xeno.training.plan import MINIMUM_PAIRS, TrainingPlan
+from xeno.training.loop import Loop, Outcome, Work
+from xeno.training.memory import remember_libraries
+from xeno.training.methods import objective_for
+from xeno.training.modules import layers
+from xeno.training.optimizers import build
+from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
-from xeno.training.recipe import Recipe, resolve
-from xeno.training.rows import LeftOut, Row, encode_pair
+from xeno.training.quantisation import Choice, choose, settled
+from xeno.training.recovery import is_memory, memory_full
+from xeno.training.resume import origin, processor, same_data
+from xeno.training.samples import Samples
+from xeno.training.settings.evaluation import sample_prompts
+from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
+from xeno.training.stopping import Stopping
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
-from xeno.words import count
 
 if TYPE_CHECKING:
-    from xeno.store.pairs import Pair
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
     from xeno.store.profile import Profile
 
 Emit = Callable[[Event], None]
 Stop = Callable[[], StopTraining | None]
 
 _LIBRARIES = ("torch", "transformers", "peft", "opacus")
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
-def train(profile: Profile, run_id: str, emit: Emit, stop: Stop) -> RunFinished:
-    """Train the run `run_id` of `profile`.
+def train(
+    profile: Profile, run_id: str, emit: Emit, stop: Stop, readings: Readings | None = None
+) -> RunFinished:
+    """Train the run `run_id` of `profile`, from its newest checkpoint where there is one.
 
     Every event passed to `emit` is kept with the run, and so is the returned RunFinished, which
     the caller passes on.
 
     Args:
-        stop: asked between micro-batches; a StopTraining ends the run there.
+        stop: asked between micro-batches and at every layer; a StopTraining ends the run there.
+        readings: what the guards read; the machine's own by default.
 
     Raises:
         XenoError: if the run cannot be carried out; its row then says "failed" and why.
     """
     runs = Runs(profile.db)
     run = runs.get(run_id)
-
-    def note(event: Event) -> None:
-        runs.append_event(run_id, event)
-        emit(event)
-
+    journal = Journal(runs, run_id, emit)
     begun = time.monotonic()
     runs.start(run_id, os.getpid())
     try:
         try:
-            finished = _Training(profile, run, note, stop).carry_out(begun)
+            with kept_awake(run.plan.keep_awake):
+                finished = _Training(profile, run, journal, stop, readings).carry_out(begun)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_memory(error):
+            if not is_memory(error):
                 raise
-            raise XenoError(
-                "Training needs more memory than there is.",
-                f"It stopped at a request for more ({str(error).splitlines()[0][:200]})."
-                if str(error)
-                else "It stopped at a request for more.",
-                "Set a smaller micro batch or a shorter longest text, or choose a smaller base.",
-            ) from error
+            raise memory_full(error) from error
     except XenoError as error:
-        failure = Failure(what=error.what, why=error.why, todo=error.todo)
+        failure = Failure(what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass)
         runs.finish(run_id, "failed", failure=failure)
         raise
+    finally:
+        sweep(profile)
     runs.append_event(run_id, finished)
     return finished
 
@@ -99,85 +116,135 @@ def train(profile: Profile, run_id: str, emit: Emit, stop: Stop) -> RunFinished:
 class _Training:
     """The parts of one run, in the order in which they are made."""
 
-    def __init__(self, profile: Profile, run: Run, emit: Emit, stop: Stop) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        run: Run,
+        journal: Journal,
+        stop: Stop,
+        readings: Readings | None,
+    ) -> None:
         self.profile = profile
         self.run = run
         self.plan: TrainingPlan = run.plan
         self.runs = Runs(profile.db)
-        self.emit = emit
+        self.journal = journal
+        self.emit: Emit = journal.note
         self.stop = stop
+        self.readings = readings
+        self.checkpoints = Checkpoints(profile, run.id, run.plan.checkpoints_kept)
 
     def carry_out(self, begun: float) -> RunFinished:
         plan = self.plan
-        torch.set_num_threads(threads(plan))
+        saved = self.checkpoints.latest()
         torch.manual_seed(plan.seed)
         base = inspect_base(Path(plan.base), self.profile.home)
-        pairs = self._pairs()
-        training, held_out = split(pairs, plan.heldout_share, plan.seed, private=plan.private)
-        dtype = choose_dtype(base, plan.dtype)
-        self.runs.describe(self.run.id, base.base_hash, data_hash(pairs), environment(dtype))
+        device, dtype = set_up(plan, base)
+        if saved is not None:
+            # It computes as it began, also where a probe would choose otherwise by now.
+            dtype = saved.origin.dtype
+            torch.set_num_threads(saved.origin.threads)
+            choice = Choice(saved.origin.quantisation, "")
+        else:
+            choice = choose(plan, base, device.type, memory(device))
+        chosen = settled(plan, choice.quantisation, device.type)
+        data = same_data(self.profile, chosen, saved.origin) if saved else self._data(chosen)
+        units = [unit for stage in data for unit in stage.units]
+        surroundings = environment(dtype, choice.quantisation)
+        self.runs.describe(self.run.id, base.base_hash, data_hash(units), surroundings)
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
-        rows, out = _encoded(tokenizer, training, limit)
-        measured, out_measured = _encoded(tokenizer, held_out, limit)
-        left_out = out + out_measured
-        self._require(rows, left_out)
-        recipe = resolve(plan, len(rows), base.shapes)
-        sigma = self._noise(recipe) if plan.private else 0.0
-        for note in (*base.notes, *_about(rows + measured, left_out)):
-            self.emit(LogLine(text=note))
+        stages = [encode_stage(tokenizer, stage, base.shapes, limit) for stage in data]
+        sigmas = self._noise(stages, saved) if plan.private else [0.0] * len(stages)
+        said = (note for stage in stages for note in stage.notes())
+        for note in (*base.notes, *said, choice.reason, passed_over(device)):
+            if note:
+                self.emit(LogLine(text=note))
 
+        remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
         # Order matters: base, adapter in training mode, hooks, optimizer.
-        policy = Policy(load_model(base, dtype), tokenizer.pad_token_id or 0)
-        policy.use_for(rows + measured)
-        if policy.rows_per_pair == 2:
-            self.emit(LogLine(text="This architecture needs two sequences per pair: slower."))
-        adapted = attach(policy.model, recipe.adapter, plan.seed)
-        learner: Learner = (
-            PrivateLearner(
-                adapted,
-                noise_multiplier=sigma,
-                max_grad_norm=plan.max_grad_norm,
-                expected_batch_size=recipe.batch_size,
-                stream=CipherStream(),
-            )
-            if plan.private
-            else PlainLearner(adapted)
+        packed = choice.quantisation == "nf4"
+        four_bit = FourBit(device.type, plan.double_quantisation) if packed else None
+        model: Any = load_model(base, dtype, four_bit)
+        policy = Policy(
+            model.to(device),
+            tokenizer.pad_token_id or 0,
+            private=plan.private,
+            shortcuts=shortcuts(plan),
         )
+        policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
+        adapted = attach(
+            policy.model,
+            stages[0].recipe.adapter,
+            plan.seed if plan.lora_seed is None else plan.lora_seed,
+            blocks=layers(base.shapes, plan),
+            dropout=plan.lora_dropout,
+            init=plan.lora_init,
+        )
+        policy.adapted()
+        if plan.engine == "xeno":
+            self.emit(LogLine(text=described(policy)))
+        circumstances = surroundings | {"device": device.type, "processor": processor()}
+        now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
+        planned = [stage.recipe.steps for stage in stages]
+        attempt = Attempt(
+            self.runs, self.run.id, self.checkpoints, now, planned, saved, private=plan.private
+        )
+        attempt.tell(self.emit)
+        steps = sum(planned)
         self.emit(
             RunStarted(
                 run_id=self.run.id,
-                pairs_training=len(rows),
-                pairs_heldout=len(measured),
-                pairs_left_out=len(left_out),
-                steps=recipe.steps,
+                pairs_training=sum(len(stage.rows) for stage in stages),
+                pairs_heldout=sum(len(stage.measured) for stage in stages),
+                pairs_left_out=sum(len(stage.left_out) for stage in stages),
+                steps=steps,
                 dtype=dtype,
                 threads=torch.get_num_threads(),
                 private=plan.private,
+                resumed_at=saved.at if saved else 0,
             )
         )
-        loop = Loop(
-            self.run.id, plan, recipe, policy, learner, rows, measured, self.emit, self.stop
-        )
-        outcome = loop.run()
-        metrics = outcome.metrics | {
-            "pairs_training": len(rows),
-            "pairs_heldout": len(measured),
-            "left_out": len(left_out),
-            "prompt_shortened": sum(row.prompt_cut > 0 for row in rows + measured),
-            "trainable": recipe.trainable,
-            "seconds": time.monotonic() - begun,
+        samples = None
+        if sample_prompts(plan):
+            samples = Samples(plan, policy.model, tokenizer, base.context)
+        ready = time.monotonic() - begun
+        if plan.engine == "trl":
+            outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
+        else:
+            outcomes = self._steps(stages, attempt, policy, adapted, limit, samples)
+        outcome = outcomes[-1]
+        taken = sum(each.steps for each in outcomes)
+        if taken == steps and saved is None and plan.engine == "xeno":
+            parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
+            form = timing.form(device.type, dtype, choice.quantisation)
+            timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
+        metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
+        details = {
+            "pairs_left_out": [
+                {"pair": out.pair_id, "reason": out.reason}
+                for stage in stages
+                for out in stage.left_out
+            ],
+            "cuts": [cut for stage in stages for cut in stage.cuts()],
         }
-        details = {"pairs_left_out": [{"pair": o.pair_id, "reason": o.reason} for o in left_out]}
         order = outcome.stop or self.stop()  # it may have come after the last step
-        if order is not None and (not order.keep or outcome.steps == 0):
+        unwanted = order is not None and (not order.keep or taken == 0)
+        if unwanted or plan.trial:
             # Nothing leaves the run, so nothing of the budget is spent.
             self.runs.finish(self.run.id, "discarded", metrics=metrics | details)
             return RunFinished(
                 run_id=self.run.id, status="discarded", seconds=time.monotonic() - begun
             )
         tensors = extract(adapted)
-        manifest = self._accounted(base, tensors, recipe, sigma, outcome, rows, pairs, metrics)
+        # Every noisy step counts, also where the adapter of an earlier one is released.
+        counted = attempt.noisy_steps([each.steps for each in outcomes])
+        mechanisms = [
+            Mechanism(sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=noisy)
+            for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
+            if plan.private and noisy
+        ]
+        manifest = self._accounted(base, tensors, stages, mechanisms, outcome, units, metrics)
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
         with self.profile.db.transaction():  # the version and the end of its run, or neither
             version = Registry(self.profile).release(tensors, manifest)
@@ -193,41 +260,141 @@ class _Training:
             seconds=time.monotonic() - begun,
         )
 
-    def _pairs(self) -> list[Pair]:
-        pairs = training_pairs(self.profile)
-        if not pairs or (len(pairs) < MINIMUM_PAIRS and not self.plan.force):
+    def _data(self, plan: TrainingPlan) -> list[StageData]:
+        """What each stage of `plan` learns from; an error where that is too little."""
+        if reasons := plan.contradictions():
             raise InvalidValueError(
-                "There are too few pairs to train on.",
-                f"There are {len(pairs)}, and {MINIMUM_PAIRS} are needed to learn a taste.",
-                "Correct more replies, import a file of preferences, or train with few pairs."
-                if pairs
-                else "Correct replies in the chat, or import a file of preferences.",
+                "These settings do not go together.", " ".join(reasons), "Change one of them."
             )
-        return pairs
+        data = stage_data(self.profile, plan)
+        for stage in data:
+            if error := too_few(stage, plan.force):
+                raise error
+        return data
 
-    def _require(self, rows: list[Row], left_out: list[LeftOut]) -> None:
-        if not rows:
-            raise InvalidValueError(
-                "There is nothing to train on.",
-                f"All pairs had to be left out; the first because: {left_out[0].reason}",
-                "Collect shorter replies, or choose a base that can read longer texts.",
+    def _steps(
+        self,
+        stages: list[StageRows],
+        attempt: Attempt,
+        policy: Policy,
+        adapted: PeftModel,
+        limit: int,
+        samples: Samples | None,
+    ) -> list[Outcome]:
+        """The steps of each stage, up to the one in which the run is stopped."""
+        now, finished = attempt.origin, list(attempt.finished)
+        dtype = str(policy.model.dtype).removeprefix("torch.")
+        outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
+        stopping, guards = self._watch(attempt.saved)
+        stopping.watch(policy.model)
+        for number in range(len(finished), len(stages)):
+            stage, streams = stages[number], attempt.streams(number)
+            learner = self._learner(adapted, stage, now.noise[number], streams.noise)
+            done = sum(each.recipe.steps for each in stages[:number])
+            work = Work(
+                policy,
+                learner,
+                objective_for(stage.name, stage.plan, stage.recipe.sft_weight, limit),
+                stage.rows,
+                stage.measured,
+                streams.sampling,
+                stage.recipe.steps - now.abandoned[number],
+                samples,
+                steps_before=done,
+                steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
 
-    def _noise(self, recipe: Recipe) -> float:
-        """The noise with which the run stays within its epsilon and the account in its budget."""
+            loop = Loop(
+                self.run.id,
+                stage.plan,
+                stage.recipe,
+                work,
+                self.emit,
+                stopping,
+                guards,
+                attempt.keeper(finished, done),
+                attempt.of_stage(number),
+            )
+            outcomes.append(loop.run())
+            learner.close()
+            if outcomes[-1].stop is not None:
+                break
+            finished.append(Finished(steps=outcomes[-1].steps, metrics=outcomes[-1].metrics))
+        return outcomes
+
+    def _watch(self, saved: Checkpoint | None) -> tuple[Stopping, Guards]:
+        minutes = self.plan.time_limit_minutes
+        spent = saved.state.seconds if saved else 0.0
+        stopping = Stopping(self.stop, None if minutes is None else 60 * minutes, spent)
+        guards = Guards(
+            self.run.id,
+            self.plan,
+            self.profile.paths.folder,
+            self.emit,
+            stopping.obey,
+            stopping.pause,
+            self.journal.flush,
+            self.readings,
+        )
+        return stopping, guards
+
+    def _with_trl(
+        self,
+        stage: StageRows,
+        policy: Policy,
+        adapted: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> Outcome:
+        from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
+
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
+
+    def _learner(
+        self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream
+    ) -> Learner:
+        if not self.plan.private:
+            optimizer = build(stage.plan, adapted, adapted.device.type)
+            return PlainLearner(adapted, optimizer, self.plan.gradient_norm_limit)
+        return PrivateLearner(
+            adapted,
+            lambda: build(stage.plan, adapted, adapted.device.type),
+            noise_multiplier=sigma,
+            max_grad_norm=self.plan.max_grad_norm,
+            expected_batch_size=stage.recipe.batch_size,
+            stream=stream,
+        )
+
+    def _noise(self, stages: list[StageRows], saved: Checkpoint | None) -> list[float]:
+        """The noise of each stage with which the run stays within its epsilon and the account
+        in its budget; in a resumed run the noise it began with."""
         plan, ledger = self.plan, PrivacyLedger(self.profile)
         ledger.verify()
-        rate, steps = recipe.sample_rate, recipe.steps
-        budget, budget_delta = ledger.budget()
-        sigma = calibrate(plan.epsilon, plan.delta, rate, steps)
-        if _proved(rate, sigma, steps, budget_delta, ledger) > budget:
-            sigma = calibrate(budget, budget_delta, rate, steps, ledger.history())
-        granted = _proved(rate, sigma, steps, plan.delta)
-        if granted >= LEAST_SHARE * plan.epsilon:
-            return sigma
+        unit = plan.privacy_unit
+        budget, budget_delta = ledger.budget(unit)
+        history = ledger.history(unit)
+        runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
+        if saved is not None:
+            sigmas = list(saved.origin.noise)
+            after = _proved(runs, sigmas, budget_delta, history)
+            if after > budget and self.run.id not in {e.run_id for e in ledger.entries()}:
+                raise BudgetError(
+                    "The privacy budget does not allow this run to go on.",
+                    f"Other versions were released since; with it epsilon {after:.2f} of "
+                    f"{budget:g} would be spent.",
+                    "Raise the budget, or give the run up.",
+                )
+            return sigmas
+        sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
+        if _proved(runs, sigmas, budget_delta, history) > budget:
+            sigmas = noise_multipliers(
+                runs, budget, budget_delta, plan, calibrate, history, ledger.spent(unit)
+            )
+        granted = _proved(runs, sigmas, plan.delta)
+        if granted >= plan.least_epsilon_share * plan.epsilon:
+            return sigmas
         raise BudgetError(
             "The privacy budget does not allow this run.",
-            f"Epsilon {ledger.spent():.2f} of {budget:g} is spent, which leaves {granted:.2f} "
+            f"Epsilon {ledger.spent(unit):.2f} of {budget:g} is spent, which leaves {granted:.2f} "
             f"for a run that asks for {plan.epsilon:g}.",
             "Ask for a smaller epsilon, raise the budget, or train without privacy.",
         )
@@ -236,78 +403,104 @@ class _Training:
         self,
         base: BaseModel,
         tensors: dict[str, torch.Tensor],
-        recipe: Recipe,
-        sigma: float,
+        stages: list[StageRows],
+        mechanisms: list[Mechanism],
         outcome: Outcome,
-        rows: list[Row],
-        pairs: list[Pair],
+        units: Sequence[Unit],
         metrics: dict[str, float | None],
     ) -> Manifest:
         """The manifest of what may now be released: what it costs stands in the ledger."""
         plan = self.plan
-        address = content_address(tensors, recipe.adapter, base.base_hash)
+        adapter = stages[0].recipe.adapter
+        address = content_address(tensors, adapter, base.base_hash)
         epsilon: float | None = None
-        mechanism: dict[str, float | int | str] | None = None
+        mechanism: dict[str, Any] | None = None
         if plan.private:
-            taken = Mechanism(
-                sample_rate=recipe.sample_rate, noise_multiplier=sigma, steps=outcome.steps
-            )
-            entry = PrivacyLedger(self.profile).append(
-                self.run.id, "pair", taken, plan.delta, address
-            )
-            epsilon = entry.epsilon_alone
-            mechanism = taken.model_dump() | {
+            entries = [
+                PrivacyLedger(self.profile).append(
+                    self.run.id, plan.privacy_unit, each, plan.delta, address, stage=stage
+                )
+                for stage, each in enumerate(mechanisms, start=1)
+            ]
+            alone = entries[0].epsilon_alone
+            epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
+            mechanism = mechanisms[0].model_dump() | {
                 "max_grad_norm": plan.max_grad_norm,
-                "expected_batch_size": recipe.batch_size,
+                "expected_batch_size": stages[0].recipe.batch_size,
                 "accountant": "prv",
             }
+            if len(mechanisms) > 1:
+                mechanism["then"] = mechanisms[1].model_dump() | {
+                    "expected_batch_size": stages[1].recipe.batch_size
+                }
         return Manifest(
             address=address,
             base_hash=base.base_hash,
             base_name=base.name,
-            adapter=recipe.adapter,
+            adapter=adapter,
             run_id=self.run.id,
             plan=plan,
             seed=plan.seed,
-            data_hash=data_hash(pairs),
-            pair_ids=tuple(row.pair_id for row in rows),
+            data_hash=data_hash(units),
+            pair_ids=tuple(dict.fromkeys(row.pair_id for stage in stages for row in stage.rows)),
             metrics=metrics,
             private=plan.private,
             epsilon=epsilon,
             delta=plan.delta if plan.private else None,
-            unit="pair" if plan.private else None,
+            unit=plan.privacy_unit if plan.private else None,
             mechanism=mechanism,
-            environment=environment(str(outcome.dtype)),
+            environment=environment(str(outcome.dtype), stages[0].plan.quantisation),
             created=time.time(),
         )
 
 
 def _proved(
-    rate: float, sigma: float, steps: int, delta: float, ledger: PrivacyLedger | None = None
+    runs: Sequence[tuple[float, int]],
+    sigmas: Sequence[float],
+    delta: float,
+    history: Sequence[Mechanism] = (),
 ) -> float:
-    """The epsilon of a run, together with what `ledger` holds; 0 of one with infinite noise."""
-    if sigma == float("inf"):
+    """The epsilon of all stages, together with `history`; 0 of a run with infinite noise."""
+    if math.inf in sigmas:
         return 0.0
-    run = Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-    return proved_epsilon([*(ledger.history() if ledger else ()), run], delta)
+    taken = [
+        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
+        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
+    ]
+    return proved_epsilon([*history, *taken], delta)
 
 
-def threads(plan: TrainingPlan) -> int:
-    """The trainer's threads: as planned, or half of the cores, but both where there are two."""
-    cores = os.cpu_count() or 1
-    return plan.threads or max(min(2, cores), cores // 2)
+def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, float | None]:
+    """Those of the last stage, with the counts of all; an earlier one's under its own name."""
+    metrics: dict[str, float | None] = dict(outcomes[-1].metrics)
+    for stage, outcome in zip(stages, outcomes[:-1], strict=False):
+        metrics |= {f"{stage.name}_{name}": value for name, value in outcome.metrics.items()}
+    rows = [row for stage in stages for row in stage.rows + stage.measured]
+    return metrics | {
+        "steps": sum(outcome.steps for outcome in outcomes),
+        "pairs_training": sum(len(stage.rows) for stage in stages),
+        "pairs_heldout": sum(len(stage.measured) for stage in stages),
+        "left_out": sum(len(stage.left_out) for stage in stages),
+        "prompt_shortened": sum(any(c.part == "prompt" for c in row.cuts) for row in rows),
+        "replies_shortened": sum(any(c.part != "prompt" for c in row.cuts) for row in rows),
+        "trainable": stages[0].recipe.trainable,
+    }
 
 
-def environment(dtype: str) -> dict[str, str | int]:
+def environment(dtype: str, quantisation: str) -> dict[str, str | int]:
     """What the numbers of a run may depend on besides its plan and its pairs."""
+    packing = ("bitsandbytes",) if quantisation == "nf4" else ()
     found: dict[str, str | int] = {
-        name: importlib.metadata.version(name) for name in ("xeno", *_LIBRARIES) if _known(name)
+        name: importlib.metadata.version(name)
+        for name in ("xeno", *_LIBRARIES, *packing)
+        if _known(name)
     }
     return found | {
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
         "dtype": dtype,
+        "quantisation": quantisation,
         "threads": torch.get_num_threads(),
     }
 
@@ -320,24 +513,7 @@ def _known(distribution: str) -> bool:
     return True
 
 
-def _encoded(tokenizer: object, pairs: list[Pair], limit: int) -> tuple[list[Row], list[LeftOut]]:
-    results = [encode_pair(tokenizer, pair, limit) for pair in pairs]  # type: ignore[arg-type]
-    rows = [each for each in results if isinstance(each, Row)]
-    return rows, [each for each in results if isinstance(each, LeftOut)]
-
-
-def _about(rows: list[Row], left_out: list[LeftOut]) -> list[str]:
-    """What happened to pairs that were too long, in words without their text."""
-    said = []
-    if shortened := sum(row.prompt_cut > 0 for row in rows):
-        said.append(
-            f"{count(shortened, 'prompt was', 'prompts were')} too long: the beginning is cut."
-        )
-    if left_out:
-        pairs = count(len(left_out), "pair was", "pairs were")
-        said.append(f"{pairs} left out. The first: {left_out[0].reason}")
-    return said
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    return any(words in str(error).lower() for words in _NO_MEMORY)
+def _tokens(stage: StageRows) -> tuple[float, int, int]:
+    """Tokens of a row on average, rows to train on and rows to measure on."""
+    tokens = statistics.fmean(row.tokens for row in stage.rows + stage.measured)
+    return tokens, len(stage.rows), len(stage.measured)

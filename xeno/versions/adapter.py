@@ -2,11 +2,13 @@
 
 Names and shapes are those PEFT saves, so an adapter can be read by any tool that reads PEFT's:
 `base_model.model.<module path>.lora_A.weight` [rank, d_in] and `.lora_B.weight` [d_out, rank].
-The effect on a weight is W0 + alpha / rank * B A (Hu et al. 2021, 2106.09685, section 4.1).
+The effect on a weight is W0 + scale * B A, the scale alpha / rank (Hu et al. 2021, 2106.09685,
+section 4.1), or alpha / sqrt(rank) for rsLoRA (Kalajdzievski 2023, 2312.03732, theorem 3.2).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -22,7 +24,7 @@ class AdapterConfig(BaseModel):
     """The kind and size of an adapter.
 
     `lora_b_only` was trained with A held fixed; A is stored all the same. `target_modules` are
-    the last parts of module paths, such as "q_proj".
+    the last parts of module paths, such as "q_proj"; not every block need have an adapter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,12 +33,12 @@ class AdapterConfig(BaseModel):
     rank: int = Field(ge=1, le=1024)
     alpha: float = Field(gt=0, allow_inf_nan=False)
     target_modules: tuple[str, ...] = Field(min_length=1)
-    rs_lora: Literal[False] = False
+    rs_lora: bool = False
 
     @property
     def scale(self) -> float:
         """What B A is multiplied by before it is added to the weight."""
-        return self.alpha / self.rank
+        return self.alpha / (math.sqrt(self.rank) if self.rs_lora else self.rank)
 
 
 def tensor_names(module: str) -> tuple[str, str]:

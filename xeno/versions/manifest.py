@@ -61,11 +61,12 @@ class Manifest(BaseModel):
 
     @field_validator("plan")
     @classmethod
-    def _without_paths(cls, plan: TrainingPlan | None) -> TrainingPlan | None:
+    def _without_paths_and_words(cls, plan: TrainingPlan | None) -> TrainingPlan | None:
         if plan is None:
             return None
         name = re.split(r"[\\/]", plan.base.rstrip("\\/"))[-1]
-        return plan.model_copy(update={"base": name})
+        prompts = TrainingPlan.model_fields["sample_prompts"].default  # the user's may be private
+        return plan.model_copy(update={"base": name, "sample_prompts": prompts})
 
     def canonical(self) -> bytes:
         """The bytes that are hashed and stored."""

@@ -13,15 +13,17 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
-from xeno.errors import XenoError
+from xeno.errors import ChildError, XenoError
 from xeno.events import Command, Event, Failure, OpenProfile, Quit, decode_command, encode
 from xeno.paths import Home
 from xeno.store.keys import ProfileKey
 from xeno.store.profile import Profile, open_profile
+
+T = TypeVar("T", bound=Command)
 
 FAILED = 1
 ORPHANED = 3  # exit status of a child whose parent is gone
@@ -81,19 +83,43 @@ def opened(command: OpenProfile) -> Profile:
     return open_profile(home, command.profile, key=key, create=False)
 
 
+def one_order(channel: Channel, order: type[T], carry_out: Callable[[Profile, T], None]) -> None:
+    """Wait for a profile and then an `order`, carry it out with the profile open, and return."""
+    profile: Profile | None = None
+    for command in channel:
+        match command:
+            case OpenProfile():
+                profile = opened(command)
+            case order():
+                if profile is None:
+                    raise ChildError(f"The command {command.type} came before a profile.")
+                with profile:
+                    carry_out(profile, command)
+                return
+            case _:
+                raise ChildError(f"This process does not know the command {command.type}.")
+
+
 def failure(error: BaseException, request: str | None = None) -> Failure:
     """What the user is told about `error`; for our own bugs type and place, never their text.
 
     An exception's message can hold a user's words, so the log and the event go without it.
     """
     if isinstance(error, XenoError):
-        return Failure(what=error.what, why=error.why, todo=error.todo, request=request)
+        return Failure(
+            what=error.what,
+            why=error.why,
+            todo=error.todo,
+            request=request,
+            can_pass=error.can_pass,
+        )
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Failure(
             what="There is not enough memory.",
             why="The model and its work do not fit into what is free.",
             todo="Close other programs, or use a smaller model or micro batch.",
             request=request,
+            can_pass=True,
         )
     frames = traceback.extract_tb(error.__traceback__)
     for frame in frames:

@@ -6,11 +6,16 @@ then RunFinished; a failure is a Failure event and exit status 1.
 
 from __future__ import annotations
 
-from xeno.errors import ChildError
-from xeno.events import Command, OpenProfile, StopTraining, Train
+import sys
+
+from xeno.errors import InvalidValueError, RunGoingOnError
+from xeno.events import Command, StopTraining, Train
+from xeno.store import files
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
-from xeno.workers.protocol import Channel, failure, opened, run_child
+from xeno.workers.protocol import Channel, failure, one_order, run_child
+
+_PATIENCE = 10.0  # seconds for an earlier trainer to find out that its program is gone
 
 
 class Trainer:
@@ -22,24 +27,14 @@ class Trainer:
 
     def work(self) -> None:
         """Wait for a profile and a run, train it, and return."""
-        profile: Profile | None = None
-        for command in self.channel:
-            match command:
-                case OpenProfile():
-                    profile = opened(command)
-                case Train():
-                    if profile is None:
-                        raise ChildError("The trainer was given a run before a profile.")
-                    with profile:
-                        self._train(profile, command.run_id)
-                    return
-                case _:
-                    raise ChildError(f"The trainer does not know the command {command.type}.")
+        one_order(self.channel, Train, lambda profile, order: self._train(profile, order.run_id))
 
     def _train(self, profile: Profile, run_id: str) -> None:
-        from xeno.training.trainer import train  # torch, peft, opacus: seconds to import
-
         try:
+            _only_one(profile)
+            from xeno.training.trainer import train  # torch, peft, opacus: seconds to import
+
+            _limit_memory(Runs(profile.db).get(run_id).plan.memory_limit)
             finished = train(profile, run_id, self.channel.emit, lambda: self._stop)
         except Exception as error:  # written down, then raised again
             runs = Runs(profile.db)
@@ -53,6 +48,36 @@ class Trainer:
             self._stop = command
             return True
         return False
+
+
+def _only_one(profile: Profile) -> None:
+    """Let this process be the only one that trains on `profile`, until it ends.
+
+    The table of runs says so already; the lock says it too where a clock was set, a program was
+    killed at the wrong moment, or the profile's folder is used from another container.
+    """
+    if files.hold(profile.paths.training_lock, _PATIENCE) is None:
+        raise RunGoingOnError(
+            "Another run of this profile is going on.",
+            "Its trainer still lives, though its program may be gone.",
+            "Wait until it has ended, or end its process.",
+        )
+
+
+def _limit_memory(megabytes: int | None) -> None:
+    """Let the system refuse this process more memory of its own than so much."""
+    if megabytes is None:
+        return
+    if sys.platform != "linux":
+        raise InvalidValueError(
+            "The memory limit cannot be kept here.",
+            "Only Linux refuses a process more memory than a limit.",
+            "Take the memory limit out of the plan.",
+        )
+    import resource
+
+    limit = megabytes * 10**6
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def main() -> None:

@@ -5,7 +5,8 @@
     finished = run.wait()
 
 Light, and without Qt. `on_event` is called on the child's reader thread; the last event is
-always a RunFinished, also when the child was killed.
+always a RunFinished, also when the child was killed. `TrainingRun.resume` goes on with a run that
+was interrupted.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from collections.abc import Callable
 from xeno.errors import ChildError, XenoError
 from xeno.events import Event, Failure, OpenProfile, RunFinished, StopTraining, Train
 from xeno.store.profile import Profile
-from xeno.store.runs import Runs
+from xeno.store.runs import Runs, RunStatus
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
 from xeno.workers.child import Child, ChildExit
 
 MODULE = "xeno.workers.trainer"
-NICE = 10
 DISCARD_SECONDS = 4.0  # a stop without keeping takes at most 5 s
 KEEP_SECONDS = 120.0  # releasing a version takes its time: a large step, the ledger, the file
 
@@ -46,6 +46,7 @@ class TrainingRun:
         self.plan = plan
         self.run_id: str | None = None
         self.failure: Failure | None = None  # why the run failed, once it has
+        self._resumes: str | None = None  # the run to go on with
         self._profile = profile
         self._on_event = on_event
         self._child: Child | None = None
@@ -53,6 +54,23 @@ class TrainingRun:
         self._stop: StopTraining | None = None
         self._finished: RunFinished | None = None
         self._done = threading.Event()
+
+    @classmethod
+    def resume(
+        cls,
+        profile: Profile,
+        run_id: str,
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> TrainingRun:
+        """The run `run_id`: queued, or to be started from its newest checkpoint where it was
+        interrupted or failed for a passing reason; see `Runs.resumable`.
+
+        Raises:
+            InvalidValueError: if there is no such run.
+        """
+        run = cls(profile, Runs(profile.db).get(run_id).plan, on_event)
+        run._resumes = run_id
+        return run
 
     @property
     def alive(self) -> bool:
@@ -68,18 +86,22 @@ class TrainingRun:
         """Write the run's row, start the trainer, and return the run's id.
 
         Raises:
-            ChildError: if the process cannot be started (the row then says "failed").
+            RunGoingOnError: if another run of the profile waits or runs, in any process.
+            InvalidValueError: if a run that has ended for good was to be resumed.
+            ChildError: if the process cannot be started (the row then says "failed", or
+                "interrupted" where it was to be resumed).
         """
         if self._child is not None:
             raise ChildError("This run was already started.")
         runs = Runs(self._profile.db)
-        self.run_id = runs.create(self.plan).id
+        resumes = self._resumes
+        self.run_id = (runs.create(self.plan) if resumes is None else runs.reopen(resumes)).id
         self._started = time.monotonic()
         self._child = Child(
             MODULE,
             on_event=self._receive,
             on_exit=self._ended,
-            nice=NICE,
+            nice=self.plan.niceness,
             log=self._profile.paths.logs / "trainer.log",
         )
         opening = OpenProfile(
@@ -90,8 +112,11 @@ class TrainingRun:
         try:
             self._child.start([opening, Train(run_id=self.run_id)])
         except ChildError as error:
-            self.failure = Failure(what=error.what, why=error.why, todo=error.todo)
-            runs.finish(self.run_id, "failed", failure=self.failure)
+            self.failure = Failure(
+                what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass
+            )
+            status: RunStatus = "failed" if resumes is None else "interrupted"
+            runs.finish(self.run_id, status, failure=self.failure)
             self._finish(RunFinished(run_id=self.run_id, status="failed"))
             raise
         return self.run_id
@@ -163,8 +188,9 @@ class TrainingRun:
         if self.failure is None:
             self.failure = Failure(
                 what=f"The run was interrupted. {end.sentence}",
-                why="What it had learned is lost; the profile and its versions are as before.",
-                todo="Start the run again, with a smaller micro batch if memory ran out.",
+                why="The profile and its versions are as before, and so is the privacy budget.",
+                todo="Resume it: it goes on from its newest checkpoint.",
+                can_pass=True,
             )
             runs.finish(self.run_id, "interrupted", failure=self.failure)
             self._on_event(self.failure)

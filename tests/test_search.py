@@ -1,0 +1,90 @@
+"""A small search for settings: short trials that leave no version, the best one first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_models import make_llama
+
+from xeno.cli.main import main
+from xeno.errors import InvalidValueError
+from xeno.events import ChatMessage
+from xeno.paths import Home
+from xeno.store.pairs import Pairs, new_pair
+from xeno.store.profile import Profile, open_profile
+from xeno.store.runs import Runs
+from xeno.training.candidates import candidates
+from xeno.training.plan import TrainingPlan
+from xeno.training.plan_files import read
+from xeno.versions.registry import Registry
+from xeno.workers.search import Trial, search
+
+
+def add_pairs(profile: Profile, count: int, group: str | None = None) -> None:
+    Pairs(profile.db).add_many(
+        new_pair(
+            profile.name,
+            [ChatMessage(role="user", content=f"Question {number}?")],
+            f"- Short {number}.",
+            f"Well, that is a long story about {number}.",
+            feedback_type="correction",
+            confidence=1.0,
+            quality=1.0,
+            group_id=group,
+        )
+        for number in range(count)
+    )
+
+
+def test_candidates_differ_and_begin_with_the_plan_itself() -> None:
+    plan = TrainingPlan(base="base", private=False)
+    found = candidates(plan, 8, 9)
+    assert found[0] == {"rate_scale": 1.0, "beta": 0.05, "lora_rank": 8}
+    assert len({tuple(each.values()) for each in found}) == 9
+    assert found == candidates(plan, 8, 9)
+    assert found != candidates(plan.model_copy(update={"seed": 1}), 8, 9)
+
+
+def test_the_best_has_the_highest_accuracy_and_then_the_lowest_loss() -> None:
+    trials = [
+        Trial({}, None, None, "unmeasured"),
+        Trial({}, 0.7, 0.5, "worse"),
+        Trial({}, 0.8, 0.6, "good"),
+        Trial({}, 0.8, 0.4, "best"),
+    ]
+    found = [trial.run_id for trial in sorted(trials, key=lambda trial: trial.rank)]
+    assert found == ["best", "good", "worse", "unmeasured"]
+
+
+def test_a_search_leaves_its_measures_and_no_version(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = make_llama(tmp_path / "base")
+    with open_profile(home) as profile:
+        add_pairs(profile, 24)
+    status = main(
+        ["search", "--runs", "2", "--base", str(base), "--no-privacy", "--set", "max_steps=2",
+         "--out", str(tmp_path / "best.yaml"), "--json"]
+    )  # fmt: skip
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert status == 0
+    accuracies = [trial["heldout_preference_accuracy"] for trial in found["trials"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert found["trials"][0]["values"].items() <= read(tmp_path / "best.yaml").items()
+    assert read(tmp_path / "best.yaml")["trial"] is False
+    with open_profile(home) as profile:
+        assert [each.status for each in Runs(profile.db).all()] == ["discarded", "discarded"]
+        assert Registry(profile).all() == []
+
+
+def test_what_cannot_be_compared_is_refused(profile: Profile, tmp_path: Path) -> None:
+    plan = TrainingPlan(base=str(make_llama(tmp_path / "base")), private=False)
+    with pytest.raises(InvalidValueError, match="differential privacy"):
+        search(profile, plan.model_copy(update={"private": True}), 2)
+    with pytest.raises(InvalidValueError, match="no pairs"):
+        search(profile, plan, 2)
+    add_pairs(profile, 24, group="one")
+    with pytest.raises(InvalidValueError, match="No pair is held out"):
+        search(profile, plan, 2)
