@@ -81,7 +81,7 @@ def run(arguments: Namespace, output: Output) -> int | None:
     for each in resumable:
         ended = "was interrupted" if each.run.status == "interrupted" else "failed"
         output.say(
-            f"Run {each.run.id[:8]} {ended}; {each.step} steps of it are kept. Go on with it: "
+            f"Run {each.run.id[:8]} {ended}; {count(each.step, 'step')} of it kept. Go on with it: "
             f"xeno runs resume {each.run.id[:8]} (or give it up: xeno runs discard)."
         )
     output.result(values)

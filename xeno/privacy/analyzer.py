@@ -14,6 +14,7 @@ from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.ledger_files import row_of
 from xeno.privacy.rdp import Mechanism
 from xeno.store.profile import Profile, open_profile
+from xeno.words import count
 
 _RELEASES = ("run", "round", "operation", "declared")
 
@@ -125,7 +126,7 @@ class PrivacyAnalyzer:
             raise InvalidValueError(
                 f"{epsilon_used!r} is not an epsilon.", "It is a number from 0.", "Give one."
             )
-        note = f"{operation} ({data_accessed} records)" if data_accessed else operation
+        note = f"{operation} ({count(data_accessed, 'record')})" if data_accessed else operation
         ledger = PrivacyLedger(self._open())
         return row_of(ledger.declare(note, float(epsilon_used), self._unit, mechanism))
 

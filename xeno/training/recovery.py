@@ -20,6 +20,7 @@ from xeno.events import Event, LogLine
 from xeno.training.microbatches import Limits, micro_batches
 from xeno.training.rows import Row
 from xeno.training.settings.safety import SafetySettings
+from xeno.words import count
 
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -129,12 +130,13 @@ class Memory:
 
     def _shrink(self) -> str | None:
         """Make the next parts smaller than the one that did not fit; how, in words."""
-        count = len(self._part)
-        if count > 1 and self._halvings:
+        size = len(self._part)
+        if size > 1 and self._halvings:
             self._halvings -= 1
-            self.limits = Limits(count // 2, self.limits.tokens)
-            return f"at most {count // 2} pairs are computed at once from here on."
-        if count > 1:
+            self.limits = Limits(size // 2, self.limits.tokens)
+            half = count(size // 2, "pair is", "pairs are")
+            return f"at most {half} computed at once from here on."
+        if size > 1:
             tokens = sum(row.tokens for row in self._part) // 2
             self.limits = Limits(self.limits.rows, tokens)
             return f"at most {tokens} tokens are computed at once from here on."

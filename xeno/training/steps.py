@@ -26,6 +26,7 @@ from xeno.training.rows import Row
 from xeno.training.scoring import Scorer
 from xeno.training.stability import Stability
 from xeno.training.stopping import Stopped
+from xeno.words import count
 
 
 class Steps:
@@ -128,7 +129,7 @@ class Steps:
         if self.taken and self.stability.state.skipped == self.taken:
             raise XenoError(
                 "Nothing could be learned.",
-                f"All {self.taken} steps had to be left out; the log says why.",
+                f"All of {count(self.taken, 'step')} had to be left out; the log says why.",
                 "Start a new run with a smaller learning rate, or float32 as number format.",
             )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xeno.errors import DamagedDataError
 from xeno.privacy.ledger import PrivacyLedger
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.privacy.entries import LedgerEntry
@@ -66,7 +67,7 @@ def _fault(row: Any, entries: list[LedgerEntry]) -> str:
     steps = json.loads(row["metrics"] or "{}").get("steps")
     accounted = sum(entry.mechanism.steps for entry in entries if entry.mechanism)
     if steps is not None and steps != accounted:
-        return f"took {steps:g} steps, and {accounted} are accounted."
+        return f"took {count(int(steps), 'step')}, and {accounted} are accounted."
     units = first.sample_rate * len(manifest["pair_ids"])
     # Conversations are fewer than pairs; more than all pairs at that rate cannot be expected.
     if mechanism.get("expected_batch_size", 0.0) > max(1.0, units) * (1 + 1e-9):
