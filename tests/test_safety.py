@@ -88,7 +88,7 @@ def test_a_run_of_which_no_step_could_be_taken_fails(
 ) -> None:
     add_pairs(profile, 24)
     _spoil(monkeypatch, lambda _: math.nan)
-    with pytest.raises(XenoError, match="All 3 steps"):
+    with pytest.raises(XenoError, match="All of 3 steps"):
         run(profile, plan_for(base, epochs=1))
     assert Registry(profile).all() == []
 
