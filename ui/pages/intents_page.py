@@ -300,9 +300,7 @@ class IntentsPage(Page):
         self._gate()
 
     def _chosen(self) -> Example | None:
-        chosen = self.table.chosen_row()
-        known = self.examples.records
-        return known[chosen] if 0 <= chosen < len(known) else None
+        return self.examples.at(self.table.chosen_row())
 
     def _gate(self) -> None:
         reason = "" if self._chosen() else _CHOOSE_FIRST

@@ -230,9 +230,7 @@ class MemoryPage(Page):
         self._selected()
 
     def _chosen(self) -> Memory | None:
-        chosen = self.table.chosen_row()
-        known = self.memories.records
-        return known[chosen] if 0 <= chosen < len(known) else None
+        return self.memories.at(self.table.chosen_row())
 
     def _selected(self) -> None:
         memory = self._chosen()

@@ -39,7 +39,7 @@ from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.attempt import Attempt
 from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, sweep
-from xeno.training.compute import described, memory, passed_over, set_up, shortcuts
+from xeno.training.compute import described, dtype_name, memory, passed_over, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
 from xeno.training.guards import Guards, Readings
@@ -104,7 +104,7 @@ def train(
                 raise
             raise memory_full(error) from error
     except XenoError as error:
-        failure = Failure(what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass)
+        failure = Failure.of(error)
         runs.finish(run_id, "failed", failure=failure)
         raise
     finally:
@@ -283,7 +283,7 @@ class _Training:
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
         now, finished = attempt.origin, list(attempt.finished)
-        dtype = str(policy.model.dtype).removeprefix("torch.")
+        dtype = dtype_name(policy.model)
         outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
         stopping, guards = self._watch(attempt.saved)
         stopping.watch(policy.model)
