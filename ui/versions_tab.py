@@ -22,6 +22,7 @@ from xeno.versions.registry import Registry, Version
 STATES = {
     "candidate": "not checked yet",
     "checked": "checked",
+    "canary": "tried in some replies",
     "active": "answers now",
     "retired": "retired",
     "rolled_back": "rolled back",
@@ -174,7 +175,8 @@ class VersionsTab(QWidget):
         answer = QMessageBox.question(
             self,
             f"Delete {version.label}?",
-            f"{version.label} is deleted for good. The privacy it has spent stays spent.",
+            f"{version.label} can be restored for 7 days (xeno versions restore). The privacy it has "
+            "spent stays spent.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )
