@@ -21,6 +21,7 @@ def deploy(
 
     `after` is told whether it worked; a failure is shown by the window.
     """
+
     def work() -> Version | None:
         return gate_client.deploy(session.profile, ref)
 

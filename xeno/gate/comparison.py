@@ -40,17 +40,20 @@ def preferences(held_out: HeldOut, other: str) -> GateCheck:
     if short := _too_few(held_out, name):
         return short
     mine, theirs = (_accuracies(each) for each in (held_out.version, held_out.other))
-    found = paired_bootstrap(
-        [a - b for a, b in zip(mine, theirs, strict=True)], held_out.groups
-    )
+    found = paired_bootstrap([a - b for a, b in zip(mine, theirs, strict=True)], held_out.groups)
     pairs = len(mine)
     worse = found.high < 0
     detail = (
         f"On {pairs} pairs that neither learned from it prefers the chosen reply in "
         f"{sum(mine) / pairs:.0%}, {other} in {sum(theirs) / pairs:.0%}: {found.value:+.0%} "
         f"(95 % interval {found.low:+.0%} to {found.high:+.0%}), "
-        + ("worse beyond noise." if worse else "better beyond noise." if found.low > 0 else "no "
-           "difference beyond noise.")
+        + (
+            "worse beyond noise."
+            if worse
+            else "better beyond noise."
+            if found.low > 0
+            else "no difference beyond noise."
+        )
     )
     values = {
         "pairs": pairs,
@@ -70,9 +73,7 @@ def perplexity(held_out: HeldOut, other: str) -> GateCheck:
     if short := _too_few(held_out, name):
         return short
     mine, theirs = ([each.chosen for each in side] for side in (held_out.version, held_out.other))
-    found = paired_bootstrap(
-        [b - a for a, b in zip(mine, theirs, strict=True)], held_out.groups
-    )
+    found = paired_bootstrap([b - a for a, b in zip(mine, theirs, strict=True)], held_out.groups)
     pairs = len(mine)
     low, ratio, high = (math.exp(each) for each in (found.low, found.value, found.high))
     worse = low > MOST_PERPLEXITY
@@ -80,7 +81,11 @@ def perplexity(held_out: HeldOut, other: str) -> GateCheck:
     detail = (
         f"The perplexity of the chosen replies of these {pairs} pairs is {mine_value:.3g}, with "
         f"{other} {theirs_value:.3g}: {ratio:.2f} times (95 % interval {low:.2f} to {high:.2f}), "
-        + (f"beyond {MOST_PERPLEXITY:g} times." if worse else f"not beyond {MOST_PERPLEXITY:g} times.")
+        + (
+            f"beyond {MOST_PERPLEXITY:g} times."
+            if worse
+            else f"not beyond {MOST_PERPLEXITY:g} times."
+        )
     )
     values = {
         "pairs": pairs,

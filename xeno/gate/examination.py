@@ -34,7 +34,7 @@ Tell = Callable[[float, str], None]
 _SHARE_REPLIES = 0.8  # of the time, roughly
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The examination was stopped before its end."""
 
 
@@ -49,7 +49,7 @@ def examine(
 
     Raises:
         BaseModelError: if its base model is not here; nothing was kept.
-        Stopped: nothing was kept.
+        StoppedError: nothing was kept.
     """
     tell(0.0, "Checking its file.")
     compared = Deployment(profile).active()
@@ -133,7 +133,7 @@ def _replies(
         # Whoever is second may find the processor warmer: they take turns at that too.
         for who in first if number % 2 else reversed(first):
             if stopped():
-                raise Stopped
+                raise StoppedError
             turns.give_to(who)
             (bases if who is None else mine).append(_ask(turns.engine, question))
     return mine, bases
@@ -167,7 +167,7 @@ def _held_out(
         found = []
         for number, pair in enumerate(pairs):
             if stopped():
-                raise Stopped
+                raise StoppedError
             share = (side * len(pairs) + number) / (2 * len(pairs))
             tell(_SHARE_REPLIES + (1 - _SHARE_REPLIES) * share, "Comparing on held-out pairs.")
             asked = ScorePair(prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected)

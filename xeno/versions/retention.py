@@ -87,7 +87,9 @@ class Retention:
 
 def models(profile: Profile) -> list[str]:
     """The names of the models that have versions, the assistant first."""
-    rows = profile.db.read("SELECT name FROM versioned_models ORDER BY name <> ?, name", (ASSISTANT,))
+    rows = profile.db.read(
+        "SELECT name FROM versioned_models ORDER BY name <> ?, name", (ASSISTANT,)
+    )
     return [str(row["name"]) for row in rows]
 
 

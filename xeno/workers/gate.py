@@ -26,7 +26,7 @@ class Gatekeeper:
         one_order(self.channel, CheckVersion, self._check)
 
     def _check(self, profile: Profile, order: CheckVersion) -> None:
-        from xeno.gate.examination import Stopped, examine  # torch: seconds to import
+        from xeno.gate.examination import StoppedError, examine  # torch: seconds to import
 
         try:
             report = examine(
@@ -35,7 +35,7 @@ class Gatekeeper:
                 lambda share, text: self.channel.emit(GateProgress(share=share, text=text)),
                 self._stop.is_set,
             )
-        except Stopped:
+        except StoppedError:
             return
         self.channel.emit(GateFinished(report=report.model_dump(mode="json")))
 
