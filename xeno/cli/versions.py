@@ -259,8 +259,7 @@ def _tree(profile: Profile, output: Output) -> int:
     output.result(
         {
             "tree": [
-                {**_short(each.version), "parent": each.version.manifest.parent}
-                for each in branches
+                _short(each.version) | {"parent": each.version.manifest.parent} for each in branches
             ]
         }
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xeno.events import PairScore
-from xeno.gate.intervals import median_interval, paired_bootstrap
+from xeno.gate.intervals import Interval, median_interval, paired_bootstrap
 from xeno.gate.replies import GateReply
 from xeno.versions.gate import GateCheck
 
@@ -37,7 +37,7 @@ def preferences(held_out: HeldOut, other: str) -> GateCheck:
     """Whether it prefers the chosen replies as often as `other`: mean log-probability per token,
     a tie counts one half."""
     name = "held-out preferences"
-    if short := _too_few(held_out, name):
+    if short := _cannot(held_out, name):
         return short
     mine, theirs = (_accuracies(each) for each in (held_out.version, held_out.other))
     found = paired_bootstrap([a - b for a, b in zip(mine, theirs, strict=True)], held_out.groups)
@@ -47,13 +47,7 @@ def preferences(held_out: HeldOut, other: str) -> GateCheck:
         f"On {pairs} pairs that neither learned from it prefers the chosen reply in "
         f"{sum(mine) / pairs:.0%}, {other} in {sum(theirs) / pairs:.0%}: {found.value:+.0%} "
         f"(95 % interval {found.low:+.0%} to {found.high:+.0%}), "
-        + (
-            "worse beyond noise."
-            if worse
-            else "better beyond noise."
-            if found.low > 0
-            else "no difference beyond noise."
-        )
+        f"{_verdict(found)}."
     )
     values = {
         "pairs": pairs,
@@ -70,22 +64,18 @@ def perplexity(held_out: HeldOut, other: str) -> GateCheck:
     """Whether the chosen replies are as likely as under `other`, pair by pair: the geometric
     mean over pairs of the perplexity per token."""
     name = "held-out perplexity"
-    if short := _too_few(held_out, name):
+    if short := _cannot(held_out, name):
         return short
     mine, theirs = ([each.chosen for each in side] for side in (held_out.version, held_out.other))
     found = paired_bootstrap([b - a for a, b in zip(mine, theirs, strict=True)], held_out.groups)
     pairs = len(mine)
-    low, ratio, high = (math.exp(each) for each in (found.low, found.value, found.high))
+    low, ratio, high = (_exp(each) for each in (found.low, found.value, found.high))
     worse = low > MOST_PERPLEXITY
-    mine_value, theirs_value = (math.exp(-sum(each) / pairs) for each in (mine, theirs))
+    mine_value, theirs_value = (_exp(-sum(each) / pairs) for each in (mine, theirs))
     detail = (
         f"The perplexity of the chosen replies of these {pairs} pairs is {mine_value:.3g}, with "
         f"{other} {theirs_value:.3g}: {ratio:.2f} times (95 % interval {low:.2f} to {high:.2f}), "
-        + (
-            f"beyond {MOST_PERPLEXITY:g} times."
-            if worse
-            else f"not beyond {MOST_PERPLEXITY:g} times."
-        )
+        f"{'' if worse else 'not '}beyond {MOST_PERPLEXITY:g} times."
     )
     values = {
         "pairs": pairs,
@@ -127,7 +117,23 @@ def _accuracies(scores: Sequence[PairScore]) -> list[float]:
     ]
 
 
-def _too_few(held_out: HeldOut, name: str) -> GateCheck | None:
+def _verdict(difference: Interval) -> str:
+    if difference.high < 0:
+        return "worse beyond noise"
+    return "better beyond noise" if difference.low > 0 else "no difference beyond noise"
+
+
+def _exp(value: float) -> float:
+    """The exponential, where that is too large the largest there is."""
+    return math.exp(min(value, 700.0))
+
+
+def _cannot(held_out: HeldOut, name: str) -> GateCheck | None:
+    """Why the two cannot be compared, if they cannot."""
+    numbers = [each for side in (held_out.version, held_out.other) for each in side]
+    if not all(math.isfinite(each.chosen + each.rejected) for each in numbers):
+        detail = "It gives held-out replies probabilities that are no numbers."
+        return GateCheck(name=name, passed=False, detail=detail)
     if len(held_out.groups) >= LEAST_PAIRS:
         return None
     detail = (
