@@ -13,6 +13,7 @@ program says otherwise.
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import math
 import platform
@@ -347,10 +348,8 @@ def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _environment() -> dict[str, str]:
-    from xeno import __version__
-
     return {
-        "xeno": __version__,
+        "xeno": importlib.metadata.version("xeno"),
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
