@@ -18,6 +18,7 @@ from ui.widgets.table import Table
 from ui.words import NONE, count, figure, moment, privacy, share, size
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry, Version
+from xeno.versions.retention import purge_expired
 
 STATES = {
     "candidate": "not checked yet",
@@ -99,6 +100,7 @@ class VersionsTab(QWidget):
         """Read the versions and the history of deployments again."""
 
         def read() -> tuple[list[Version], Version | None, bool]:
+            purge_expired(self._session.profile)
             versions = list(self._registry.all())
             return versions, self._deployment.active(), bool(self._deployment.history())
 
