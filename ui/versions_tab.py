@@ -177,8 +177,8 @@ class VersionsTab(QWidget):
         answer = QMessageBox.question(
             self,
             f"Delete {version.label}?",
-            f"{version.label} can be restored for 7 days (xeno versions restore). The privacy it has "
-            "spent stays spent.",
+            f"{version.label} can be restored for 7 days (xeno versions restore). The privacy it "
+            "has spent stays spent.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )
