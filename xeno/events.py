@@ -126,6 +126,50 @@ class RunAudit(Message):
     plan: dict[str, bool | int | float | str | None]
 
 
+class ExportVersion(Message):
+    """Export `version` ("base", or as the registry knows it) to `folder` in the form `form`, see
+    `xeno.versions.export.exporting`.
+
+    `with_prompt`: an Ollama Modelfile carries the personal prompt. `consent`: also where the
+    prompt holds personal data.
+    """
+
+    type: Literal["export_version"] = "export_version"
+    version: str
+    form: str
+    folder: str
+    with_prompt: bool = True
+    consent: bool = False
+
+
+class ImportAdapter(Message):
+    """Import the PEFT adapter in the folder, or under the Hub id, `source` as a candidate over
+    the profile's base. `for_this_base`: it belongs to it, whatever base it names."""
+
+    type: Literal["import_adapter"] = "import_adapter"
+    source: str
+    for_this_base: bool = False
+    description: str = ""
+
+
+class CompareVersions(Message):
+    """Compare versions ("base", or as the registry knows them) on `prompts` and, with
+    `held_out`, on the pairs that none of them learned from, at most `most_pairs`."""
+
+    type: Literal["compare_versions"] = "compare_versions"
+    versions: tuple[str, ...]
+    prompts: tuple[str, ...]
+    held_out: bool = True
+    most_pairs: int = Field(default=200, ge=1)
+    max_tokens: int = Field(default=128, ge=1, le=4096)
+
+
+class StopWork(Message):
+    """End an export, import or comparison; nothing is left of it."""
+
+    type: Literal["stop_work"] = "stop_work"
+
+
 class Quit(Message):
     """End the child in an orderly way."""
 
@@ -143,6 +187,10 @@ Command = Annotated[
     | TrainIntents
     | PredictIntent
     | RunAudit
+    | ExportVersion
+    | ImportAdapter
+    | CompareVersions
+    | StopWork
     | Quit,
     Field(discriminator="type"),
 ]
@@ -368,6 +416,52 @@ class AuditFinished(Message):
     found: dict[str, Any]
 
 
+class WorkProgress(Message):
+    """How far an export, import or comparison is, from 0 to 1, and what it does."""
+
+    type: Literal["work_progress"] = "work_progress"
+    share: float
+    text: str
+
+
+class VersionExported(Message):
+    """An export is there and was checked.
+
+    `files` maps names to bytes. The check, by `method`, compared log-probabilities along
+    `positions` tokens of the replies to `prompts` prompts; `largest` was the largest
+    difference, `allowed` would have been. `ties` tokens may come out otherwise.
+    """
+
+    type: Literal["version_exported"] = "version_exported"
+    folder: str
+    form: str
+    files: dict[str, int]
+    method: str
+    prompts: int
+    positions: int
+    largest: float
+    allowed: float
+    ties: int
+    notes: tuple[str, ...]
+
+
+class AdapterImported(Message):
+    """An adapter is a version now: a candidate, or whatever it was if it was there already."""
+
+    type: Literal["adapter_imported"] = "adapter_imported"
+    address: str
+    label: str
+    known: bool
+    notes: tuple[str, ...]
+
+
+class VersionsCompared(Message):
+    """A comparison: `xeno.versions.comparing.Comparison` as JSON."""
+
+    type: Literal["versions_compared"] = "versions_compared"
+    comparison: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
@@ -385,7 +479,11 @@ Event = Annotated[
     | IntentsTrained
     | IntentPredicted
     | AuditProgress
-    | AuditFinished,
+    | AuditFinished
+    | WorkProgress
+    | VersionExported
+    | AdapterImported
+    | VersionsCompared,
     Field(discriminator="type"),
 ]
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from xeno import __version__
 from xeno.cli import (
+    backup,
     beliefs,
     bench,
     chat,
@@ -62,6 +63,7 @@ _TOPICS = (
     queue,
     runs,
     versions,
+    backup,
     performance,
     privacy,
     demo,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from xeno.cli import version_work
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, size, when
 from xeno.cli.session import unlocked
@@ -21,6 +22,7 @@ def add(commands: Commands) -> None:
     group.add("list", "list the versions", show_all)
     group.add("show", "show a version's manifest", show_one).add_argument("ref")
     group.add("delete", "delete a version that is not active", delete).add_argument("ref")
+    version_work.add(group)
     deploy = commands.add("deploy", "let a version answer from the next reply on", deploy_one)
     deploy.add_argument("ref", help="a version such as v3, a content address, or 'base'")
     rollback = commands.add("rollback", "go back to the previous version, or a named one", back)

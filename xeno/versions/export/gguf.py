@@ -143,6 +143,39 @@ def write_adapter(
         writer.close()
 
 
+def read_model(path: Path, base: BaseModel) -> dict[str, np.ndarray]:
+    """The weights in a file that `write_model` wrote, float32, under the names of `base`."""
+    from gguf import GGUFReader, dequantize
+
+    form = _Form(base)
+    stored = {each.name: each for each in GGUFReader(path).tensors}
+    found = {}
+    for name in base.shapes:
+        if (tensor := stored.get(form.tensor_name(name))) is not None:
+            plain = dequantize(tensor.data, tensor.tensor_type)
+            found[name] = form.turned(name, plain, back=True).copy()
+    return found
+
+
+def read_adapter(
+    path: Path, base: BaseModel, config: AdapterConfig
+) -> tuple[dict[str, np.ndarray], float]:
+    """The A and B in a file that `write_adapter` wrote, under PEFT's names, and the scale."""
+    from gguf import GGUFReader
+
+    form, reader = _Form(base), GGUFReader(path)
+    stored = {each.name: each.data for each in reader.tensors}
+    found = {}
+    for weight in base.shapes:
+        named = form.tensor_name(weight)
+        if f"{named}.lora_a" in stored:
+            down, up = tensor_names(weight.removesuffix(".weight"))
+            found[down] = stored[f"{named}.lora_a"].copy()
+            found[up] = form.turned(weight, stored[f"{named}.lora_b"], back=True).copy()
+    alpha = reader.get_field("adapter.lora.alpha")
+    return found, float(alpha.contents() if alpha else config.rank) / config.rank
+
+
 class _Form:
     """How the architecture of `base` is written down in GGUF."""
 
@@ -200,13 +233,18 @@ class _Form:
             raise _refused(f"It has a tensor that GGUF has no name for, {name}.")
         return str(found)
 
-    def turned(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """`rows` in the order that llama.cpp's rotary embedding expects."""
+    def turned(self, name: str, rows: np.ndarray, *, back: bool = False) -> np.ndarray:
+        """`rows` in the order that llama.cpp's rotary embedding expects, or `back` from it."""
         module = name.rpartition(".")[0].rpartition(".")[2]
         if self.architecture != "llama" or module not in ("q_proj", "k_proj"):
             return rows
         heads = self._heads if module == "q_proj" else self._kv_heads
-        split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+        half = rows.shape[0] // heads // 2
+        split = (
+            rows.reshape(heads, half, 2, *rows.shape[1:])
+            if back
+            else rows.reshape(heads, 2, half, *rows.shape[1:])
+        )
         return split.swapaxes(1, 2).reshape(rows.shape)
 
     def rope_frequencies(self) -> np.ndarray | None:
