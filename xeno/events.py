@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from xeno.errors import XenoError
+
 
 class Message(BaseModel):
     """Base of all commands and events."""
@@ -154,13 +156,12 @@ class ImportAdapter(Message):
 
 class CompareVersions(Message):
     """Compare versions ("base", or as the registry knows them) on `prompts` and, with
-    `held_out`, on the pairs that none of them learned from, at most `most_pairs`."""
+    `held_out`, on pairs that none of them learned from."""
 
     type: Literal["compare_versions"] = "compare_versions"
     versions: tuple[str, ...]
     prompts: tuple[str, ...]
     held_out: bool = True
-    most_pairs: int = Field(default=200, ge=1)
     max_tokens: int = Field(default=128, ge=1, le=4096)
 
 
@@ -168,6 +169,13 @@ class StopWork(Message):
     """End an export, import or comparison; nothing is left of it."""
 
     type: Literal["stop_work"] = "stop_work"
+
+
+class CheckVersion(Message):
+    """Examine the version `address` at the gate. A StopTraining ends it."""
+
+    type: Literal["check_version"] = "check_version"
+    address: str
 
 
 class Quit(Message):
@@ -191,6 +199,7 @@ Command = Annotated[
     | ImportAdapter
     | CompareVersions
     | StopWork
+    | CheckVersion
     | Quit,
     Field(discriminator="type"),
 ]
@@ -209,6 +218,17 @@ class Failure(Message):
     todo: str = ""
     request: str | None = None
     can_pass: bool = False
+
+    @classmethod
+    def of(cls, error: XenoError, request: str | None = None) -> Failure:
+        """The event that tells of `error`."""
+        return cls(
+            what=error.what,
+            why=error.why,
+            todo=error.todo,
+            request=request,
+            can_pass=error.can_pass,
+        )
 
 
 class LogLine(Message):
@@ -416,6 +436,21 @@ class AuditFinished(Message):
     found: dict[str, Any]
 
 
+class GateProgress(Message):
+    """How far the examination of a version is, from 0 to 1, and what it does."""
+
+    type: Literal["gate_progress"] = "gate_progress"
+    share: float
+    text: str
+
+
+class GateFinished(Message):
+    """The version was examined: the fields of `xeno.versions.gate.GateReport`."""
+
+    type: Literal["gate_finished"] = "gate_finished"
+    report: dict[str, Any]
+
+
 class WorkProgress(Message):
     """How far an export, import or comparison is, from 0 to 1, and what it does."""
 
@@ -483,7 +518,9 @@ Event = Annotated[
     | WorkProgress
     | VersionExported
     | AdapterImported
-    | VersionsCompared,
+    | VersionsCompared
+    | GateProgress
+    | GateFinished,
     Field(discriminator="type"),
 ]
 
