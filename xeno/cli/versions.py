@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from xeno.cli import version_work
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output, size, when
 from xeno.cli.session import unlocked
@@ -41,6 +42,7 @@ def add(commands: Commands) -> None:
     prune.add_argument("--keep", type=int, default=10, metavar="N", help="newest kept (10)")
     prune.add_argument("--dry-run", action="store_true", help="only say which")
     group.add("space", "show what versions take on the disk", space)
+    version_work.add(group)
     of_model(commands.add("list", "list the versions (as 'xeno versions list')", show_all))
 
 
