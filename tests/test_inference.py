@@ -52,7 +52,7 @@ def shared_engine(folder: Path) -> Engine:
 @pytest.fixture
 def engine(shared_engine: Engine) -> Engine:
     shared_engine.deactivate()
-    shared_engine._forget()
+    shared_engine.forget()
     return shared_engine
 
 
@@ -165,7 +165,7 @@ def test_what_is_kept_between_turns_never_changes_a_reply(
     for length in lengths:
         talk.append(user("abcdefghij"[length % 10] * length))
         kept = engine.generate(talk, GREEDY)
-        engine._forget()
+        engine.forget()
         assert engine.generate(talk, GREEDY).text == kept.text
         talk.append(assistant(kept.text))
 
@@ -290,7 +290,7 @@ def test_a_stop_takes_effect_between_two_tokens(engine: Engine) -> None:
     blocks = -(-len(encode_prompt(engine.tokenizer, QUESTION)) // BLOCK)
     layers = engine.model.config.num_hidden_layers  # asked before each, while it reads
     whole = engine.generate(QUESTION, GREEDY)
-    engine._forget()
+    engine.forget()
     reply = engine.generate(QUESTION, GREEDY, stopped=after(blocks * layers + 3))
     assert (reply.reason, reply.reply_tokens) == ("stopped", 4)
     assert whole.text.startswith(reply.text.rstrip("\ufffd"))
@@ -302,7 +302,7 @@ def test_a_stop_takes_effect_while_a_long_prompt_is_read(engine: Engine) -> None
     reply = engine.generate(long, GREEDY, stopped=after(3))
     assert (reply.reason, reply.text, reply.reply_tokens) == ("stopped", "", 0)
     resumed = engine.generate(long, GREEDY).text
-    engine._forget()
+    engine.forget()
     assert engine.generate(long, GREEDY).text == resumed
 
 

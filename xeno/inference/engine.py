@@ -176,7 +176,7 @@ class Engine:
             show(stops.push(stream.flush()) + stops.flush())
             self._keep_blocks()
         except BaseException:
-            self._forget()  # a pass that was torn leaves some layers ahead of the others
+            self.forget()  # a pass that was torn leaves some layers ahead of the others
             raise
         return Generation(
             text="".join(pieces),
@@ -246,7 +246,8 @@ class Engine:
         self.decoder.crop(length)
         self._cached = self._cached[: min(length, self.decoder.length)]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Keep nothing of what was read: the next prompt is computed from its first token."""
         self._crop(0)
 
     def _weights_changed(self, paths: set[str]) -> None:
@@ -266,4 +267,4 @@ class Engine:
     def _warm_up(self) -> None:
         """The first pass through the library is slow; take it before the first question."""
         self.generate([ChatMessage(role="user", content="Hello")], Sampling(max_tokens=2))
-        self._forget()
+        self.forget()
