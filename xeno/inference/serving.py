@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
-from xeno.errors import XenoError
+from xeno.errors import DamagedDataError, XenoError, out_of_memory
 from xeno.events import ChatMessage, Sampling
 from xeno.inference.adapter_cache import Adapter, AdapterCache
 from xeno.inference.engine import Engine, Generation
@@ -20,8 +20,8 @@ from xeno.versions.registry import Registry, Version
 
 @dataclass(frozen=True)
 class Choice:
-    """What shall answer `user`: a version with its adapter, or the base. `fallback` says in one
-    sentence why the base answers in place of a version."""
+    """What shall answer `user`: a version with its adapter, or the base. `fallback` says why it
+    answers in place of the version that was wanted, if it does."""
 
     user: str
     version: Version | None = None
@@ -69,11 +69,19 @@ class Serving:
             return Choice(profile.name)
         if wanted != "active":
             return self._opened(profile, Registry(profile).get(wanted))
+        deployment, notice = Deployment(profile), None
         try:
-            active = Deployment(profile).active()
-            return Choice(profile.name) if active is None else self._opened(profile, active)
+            active = deployment.active()
+            while active is not None:
+                try:
+                    return replace(self._opened(profile, active), fallback=notice)
+                except DamagedDataError as error:
+                    active = deployment.fall_back(active, str(error))
+                    answers = "the base model" if active is None else active.label
+                    notice = f"{error} It is quarantined, and {answers} answered."
         except XenoError as error:
             return fallen_back(profile.name, error)
+        return Choice(profile.name, fallback=notice)
 
     def use(self, choice: Choice) -> float:
         """Put `choice` into the engine and return the seconds that took.
@@ -129,9 +137,7 @@ class Serving:
             choice = fallen_back(choice.user, error)
             self.use(choice)
             switch = time.perf_counter() - begun
-            generation = self.engine.generate(
-                messages, sampling, on_text=on_text, stopped=stopped
-            )
+            generation = self.engine.generate(messages, sampling, on_text=on_text, stopped=stopped)
         return Answer(
             generation=generation,
             version=choice.version,
@@ -160,5 +166,10 @@ class Serving:
 
 def fallen_back(user: str, error: BaseException) -> Choice:
     """The base in place of a version that failed with `error`."""
-    said = str(error) if isinstance(error, XenoError) else "There is not enough memory for it."
+    if isinstance(error, XenoError):
+        said = str(error)
+    elif out_of_memory(error):
+        said = "There is not enough memory for the version."
+    else:
+        said = f"The version could not be computed ({type(error).__name__})."
     return Choice(user, fallback=f"The base model answered: {said}")
