@@ -76,9 +76,10 @@ class Serving:
                 try:
                     return replace(self._opened(profile, active), fallback=notice)
                 except DamagedDataError as error:
-                    active = deployment.fall_back(active, str(error))
+                    damaged, active = active, deployment.fall_back(active, str(error))
                     answers = "the base model" if active is None else active.label
-                    notice = f"{error} It is quarantined, and {answers} answered."
+                    notice = f"{damaged.label} is damaged and quarantined, {answers} answered: "
+                    notice += str(error)
         except XenoError as error:
             return fallen_back(profile.name, error)
         return Choice(profile.name, fallback=notice)
