@@ -375,9 +375,9 @@ def test_stop_strings_cut_a_text_however_it_comes(pieces: list[str], stops: list
     ends = StopStrings(stops)
     shown = "".join(ends.push(piece) for piece in pieces) + ends.flush()
     text = "".join(pieces)
-    places = [text.find(stop) for stop in stops if stop in text]
-    assert shown == text[: min(places, default=len(text))]
-    assert ends.found == bool(places)
+    whole = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
+    assert shown == text[: min(whole, default=(0, len(text)))[1]]
+    assert ends.found == bool(whole)
 
 
 # Sampling -------------------------------------------------------------------------------------
