@@ -153,6 +153,7 @@ def run_dpo(arguments: Namespace, output: Output) -> int | None:
 
 def run_inference(arguments: Namespace, output: Output) -> int | None:
     from xeno.benchmarking import inference
+    from xeno.benchmarking.inference_contenders import LLAMACPP
     from xeno.inference.probe import fitting_threads
 
     threads = arguments.threads or fitting_threads(home_of(arguments))
@@ -172,7 +173,7 @@ def run_inference(arguments: Namespace, output: Output) -> int | None:
             for name, each in result["contenders"].items()
         ],
     )
-    if inference.LLAMACPP not in result["contenders"]:
+    if LLAMACPP not in result["contenders"]:
         output.say("llama.cpp was left out: pip install 'xeno[llamacpp]' brings it.")
     output.table(
         ("measure", "value", "target", ""),

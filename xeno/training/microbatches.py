@@ -26,12 +26,6 @@ class Limits:
     rows: int
     tokens: int = TOKENS_AT_ONCE
 
-    def halved(self) -> Limits | None:
-        """Half of this, to go on after memory ran out; None where that would change nothing."""
-        if self.rows == 1:
-            return None
-        return Limits(max(1, self.rows // 2), max(1, self.tokens // 2))
-
 
 def micro_batches(rows: Sequence[Row], limits: Limits) -> list[list[Row]]:
     """`rows` in parts of like length, shortest first; none is empty.
