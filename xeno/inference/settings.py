@@ -63,7 +63,7 @@ class ReplySettings(BaseModel):
     seed: int | None = Field(
         default=None,
         ge=0,
-        le=2**63 - 1,
+        le=2**31 - 1,
         title="Seed",
         description="Makes drawn replies repeatable; without one each is new.",
     )
