@@ -168,15 +168,18 @@ def test_an_adapter_whose_numbers_overflow_gives_way_to_the_base(
     assert engine.generate_response("bob", ASKED, **SHORT)[1]["fallback"] is None
 
 
+@pytest.mark.parametrize("already", [0, 1])
 def test_memory_that_runs_out_while_a_version_is_put_in_leaves_the_base(
-    engine: PersonalizedInferenceEngine, monkeypatch: pytest.MonkeyPatch
+    engine: PersonalizedInferenceEngine, monkeypatch: pytest.MonkeyPatch, already: int
 ) -> None:
     plain, _ = engine.generate_response("ann", ASKED, **SHORT)
+    engine.activate_personalized_model("ann", "v2")
+    engine.generate_response("ann", ASKED, **SHORT)
     inner = engine._serving().engine
     product, calls = torch.addmm, iter(range(100))
 
     def full(*arguments: object, **options: object) -> torch.Tensor:
-        if next(calls) == 1:
+        if next(calls) == already:
             raise MemoryError
         return product(*arguments, **options)
 

@@ -96,13 +96,13 @@ class Engine:
         """
         if address == self.active_address:
             return
-        changed = None
         try:
             changed = self._merge.put(address, tensors, config)
-            self._weights_changed(changed)
-        finally:
-            if changed is None:
-                self.deactivate()
+        except BaseException:
+            self._merge.remove()
+            self._weights_changed(self._merge.known)  # more than was written, never less
+            raise
+        self._weights_changed(changed)
 
     def deactivate(self) -> None:
         """Answer with the base from now on, bit by bit as if there had been no adapter."""
