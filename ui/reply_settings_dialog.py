@@ -54,7 +54,7 @@ class ReplySettingsDialog(QDialog):
         layout.addWidget(label("How they are computed", "heading"))
         layout.addWidget(label(_in_use(session.host_ready), "muted"))
         layout.addLayout(self._form(computed))
-        layout.addWidget(label("What is computed otherwise starts the model again.", "tiny"))
+        layout.addWidget(label("A change of these loads the model again.", "tiny"))
         layout.addLayout(row(self.defaults, None, self.cancel, self.save))
         self.save.clicked.connect(self._save)
         self.defaults.clicked.connect(lambda: self._show(ReplySettings().model_dump()))
@@ -114,4 +114,5 @@ def _in_use(ready: HostReady | None) -> str:
     if ready is None:
         return "The model is not loaded yet."
     threads = "1 thread" if ready.threads == 1 else f"{ready.threads} threads"
-    return f"In use: {ready.dtype}, {threads}, computed by {ready.decoder}."
+    facts = f"In use: {ready.dtype}, {threads}, computed by {ready.decoder}."
+    return " ".join([facts, *ready.notes])
