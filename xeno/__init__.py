@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xeno.inference.personalized import (
+        PersonalizedInferenceEngine as PersonalizedInferenceEngine,
+    )
     from xeno.performance.metrics import PerformanceTracker as PerformanceTracker
     from xeno.personalization.engine import PersonalizationEngine as PersonalizationEngine
     from xeno.personalization.intents import CustomModelTrainer as CustomModelTrainer
@@ -24,6 +27,7 @@ _PUBLIC = {
     "ModelVersionControl": "xeno.versions.control",
     "PerformanceTracker": "xeno.performance.metrics",
     "PersonalizationEngine": "xeno.personalization.engine",
+    "PersonalizedInferenceEngine": "xeno.inference.personalized",
     "PrivacyAnalyzer": "xeno.privacy.analyzer",
 }
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage, ReplyFinished, Sampling
+from xeno.inference.settings import read_settings
 from xeno.performance.metrics import PerformanceTracker
 from xeno.personalization.engine import PersonalizationEngine
-from xeno.personalization.memories import Memory, section
+from xeno.personalization.memories import Memory, system_prompt
 from xeno.personalization.memory import ContextualMemory
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
@@ -27,7 +28,6 @@ from xeno.workers.host_client import HostClient, ReplyHandle
 
 TITLE_LENGTH = 60
 LONGEST_MESSAGE = 100_000  # characters
-ANOTHER = Sampling(temperature=0.5, top_p=0.9)  # how another reply to the same message is drawn
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Assistant:
     """
 
     def __init__(self, profile: Profile, host: HostClient) -> None:
+        self._profile = profile
         self._db = profile.db
         self._host = host
         self._personalization = PersonalizationEngine(profile.name, profile=profile)
@@ -91,7 +92,7 @@ class Assistant:
             conversation_id: the conversation to go on with; None begins one.
             text: the user's message, 1 to 100,000 characters.
             on_delta: called with each next piece of the reply, on another thread.
-            sampling: how the reply is drawn; None is greedy.
+            sampling: how the reply is drawn; None is as the user set it (`ReplySettings`).
             version: "active", "base" or a content address.
             timeout: seconds; None waits as long as it takes.
 
@@ -156,7 +157,7 @@ class Assistant:
     ) -> PendingReply:
         """Ask again for the reply `message_id`, which stays until the next one is whole.
 
-        Without `sampling` the reply is drawn: the likeliest one is there already.
+        Without `sampling` the reply is drawn anew: the likeliest one is there already.
         """
         reply = self._conversations.message(message_id)
         if reply.role != "assistant":
@@ -171,7 +172,7 @@ class Assistant:
         earlier = [turn for turn in turns if turn.role == "user"]
         if not earlier:
             raise InvalidValueError("This reply answers no message, so it cannot be regenerated.")
-        sampling = sampling or ANOTHER
+        sampling = sampling or anew(read_settings(self._profile).sampling)
         return self._asked(
             reply.conversation_id, earlier[-1], message_id, on_delta, on_done, sampling, version
         )
@@ -224,6 +225,8 @@ class Assistant:
                     "first_token_seconds": finished.first_token_seconds,
                     "tokens_per_second": finished.tokens_per_second,
                     "dropped_turns": finished.dropped_turns,
+                    "cut_tokens": finished.cut_tokens,
+                    "memory_bytes": finished.memory_bytes,
                     "fallback": finished.fallback,
                     "memories": [
                         {"id": memory.id, "kind": memory.kind, "text": memory.text}
@@ -248,8 +251,7 @@ class Assistant:
         before = replies[-1].metadata.get("memories", []) if replies else []
         memories = self._memory.chosen_for(text, kept=[entry["id"] for entry in before])
         prefix = self._personalization.get_personalized_prompt_prefix()
-        parts = [prefix, section(memories)]
-        return "\n\n".join(part for part in parts if part), tuple(memories)
+        return system_prompt(prefix, memories), tuple(memories)
 
     def _asked(
         self,
@@ -269,6 +271,7 @@ class Assistant:
         prompt, memories = self._prompt(question.content, stored)
         turns = [ChatMessage(role=m.role, content=m.content) for m in stored]
         messages = [ChatMessage(role="system", content=prompt), *turns]
+        sampling = sampling or read_settings(self._profile).sampling
         handle = self._host.generate(messages, sampling, version, on_delta, on_done)
         return PendingReply(conversation_id, question, prompt, handle, replaces, memories)
 
@@ -280,6 +283,13 @@ class Assistant:
             self._tracker.record_metric(model, "tokens_per_second", finished.tokens_per_second)
         if finished.memory_bytes:
             self._tracker.record_metric(model, "memory_bytes", float(finished.memory_bytes))
+
+
+def anew(sampling: Sampling) -> Sampling:
+    """How another reply to the same message is drawn: not the likeliest one, which is there
+    already, and not with the same seed."""
+    another = {"seed": None} if sampling.temperature else {"temperature": 0.5, "top_p": 0.9}
+    return sampling.model_copy(update=another)
 
 
 def _title(text: str) -> str:

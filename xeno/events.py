@@ -28,12 +28,16 @@ class ChatMessage(Message):
 
 
 class Sampling(Message):
-    """How a reply is drawn. Temperature 0 is greedy decoding."""
+    """How a reply is drawn. Temperature 0 is greedy decoding, top_k 0 sets no limit, a reply
+    ends where one of `stop` would begin."""
 
     max_tokens: int = Field(default=256, ge=1, le=4096)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int = Field(default=0, ge=0, le=1000)
+    repetition_penalty: float = Field(default=1.0, ge=1.0, le=2.0)
     seed: int | None = None
+    stop: tuple[str, ...] = Field(default=(), max_length=16)
 
 
 # Commands ---------------------------------------------------------------------------------
@@ -345,7 +349,8 @@ class RunFinished(Message):
 
 
 class HostReady(Message):
-    """The model host has loaded a base. `notes` are sentences the user should see."""
+    """The model host has loaded a base. `notes` are sentences the user should see, `decoder`
+    says how replies are computed: by "own loop" (also "own loop, int8") or "transformers"."""
 
     type: Literal["host_ready"] = "host_ready"
     name: str
@@ -354,6 +359,7 @@ class HostReady(Message):
     context: int
     dtype: str
     threads: int
+    decoder: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -368,7 +374,11 @@ class ReplyDelta(Message):
 class ReplyFinished(Message):
     """A whole reply with its measurements. Times in seconds, `version` None for the base.
 
-    `fallback` says in one sentence why the base answered although a version is active.
+    `fallback` says why another version or the base answered although one is active.
+    `reused_tokens` of the prompt were known from earlier turns; `switch_seconds` is what putting
+    the version into the weights took, 0 where it was there; the first token came
+    `first_token_seconds` after that. Of a conversation that is too long `dropped_turns` were left
+    out, and `cut_tokens` of a turn that is too long by itself.
     """
 
     type: Literal["reply_finished"] = "reply_finished"
@@ -382,6 +392,9 @@ class ReplyFinished(Message):
     first_token_seconds: float
     tokens_per_second: float
     dropped_turns: int = 0
+    cut_tokens: int = 0
+    reused_tokens: int = 0
+    switch_seconds: float = 0.0
     memory_bytes: int = 0
     fallback: str | None = None
 

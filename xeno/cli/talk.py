@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from xeno.assistant import Assistant, PendingReply, Reply
+from xeno.assistant import Assistant, PendingReply, Reply, anew
 from xeno.cli.output import Output
 from xeno.errors import ChildError, XenoError
 from xeno.events import Sampling
 from xeno.feedback.recorder import FeedbackRecorder
+from xeno.inference.settings import drawn, from_text
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
+from xeno.training.settings.values import shown
 from xeno.words import count
 from xeno.workers.host_client import HostClient
 
@@ -24,6 +26,7 @@ HELP = """\
 /this    after /again: this reply is better
 /compare choose between two replies: the choice that teaches most
 /new     begin another conversation
+/set     how replies are drawn: /set temperature 0.7; alone it says how
 /quit    leave (or Ctrl-D)"""
 
 
@@ -88,6 +91,8 @@ class Talk:
             try:
                 if text in commands:
                     commands[text]()
+                elif text.split()[0] == "/set":
+                    self._set(text.split(maxsplit=2)[1:])
                 else:
                     self._ask(text)
             except ChildError as error:
@@ -126,7 +131,7 @@ class Talk:
         pending = self._assistant.begin_regenerate(
             earlier.id,
             self._output.piece,
-            sampling=self._sampling if self._sampling.temperature else None,
+            sampling=anew(self._sampling),
             version=self._version,
         )
         this = self._answered(pending)
@@ -159,6 +164,16 @@ class Talk:
         self._last, self._choice = chosen, None
         goes_on = " The talk goes on with the earlier reply." if earlier else ""
         self._output.say(f"Kept as a preference pair.{goes_on}")
+
+    def _set(self, words: list[str]) -> None:
+        """Change how replies are drawn, for this talk."""
+        if words:
+            name, text = words[0].replace("-", "_"), words[1] if len(words) > 1 else ""
+            value = from_text(name, text)
+            default = Sampling().model_dump().get(name)
+            self._sampling = drawn(self._sampling, {name: default if value is None else value})
+        for name, value in self._sampling.model_dump().items():
+            self._output.say(f"{name} {shown(value)}")
 
     def _new(self) -> None:
         self._conversation, self._last, self._choice = None, None, None
@@ -194,5 +209,8 @@ def say_notes(reply: Reply, output: Output) -> None:
     if finished.dropped_turns:
         dropped = count(finished.dropped_turns, "turn was", "turns were")
         output.say(f"(It is too long to be read at once: the first {dropped} left out.)")
+    if finished.cut_tokens:
+        cut = count(finished.cut_tokens, "token was", "tokens were")
+        output.say(f"(A message is too long to be read: {cut} cut from its beginning.)")
     if finished.reason == "length":
         output.say("(Cut off at the most tokens allowed; --max-tokens allows more.)")
