@@ -159,7 +159,9 @@ class _Demo:
         corrected = self._correct(others, self._corrections)
         scores_before = self._host.score(pairs, "base").scores
         epsilon_spent, version, train_seconds = self._train(epsilon)
-        Deployment(self._profile).deploy(version, "the demonstration")
+        Deployment(self._profile).deploy(
+            version, override="The demonstration measures it right afterwards."
+        )
         scores_after = self._host.score(pairs, "active").scores
         asked = [pair.prompt[-1].content for pair in pairs]
         self._say(f"Asking the same {len(asked)} questions again.")

@@ -150,10 +150,11 @@ class PerformanceTracker(OfUser):
         """A look at every `EVERY`th point."""
         series = self._series_id(model_name, metric)
         if metric in _DERIVED and series is None:
-            query, of = f"SELECT count(*) FROM ({_DERIVED[metric]}) WHERE model_name = ?", model_name
+            counted = f"SELECT count(*) FROM ({_DERIVED[metric]}) WHERE model_name = ?"
+            row = self._profile.db.one(counted, (model_name,))
         else:
-            query, of = "SELECT count(*) FROM measurements WHERE series = ?", str(series)
-        row = self._profile.db.one(query, (of,))
+            counted = "SELECT count(*) FROM measurements WHERE series = ?"
+            row = self._profile.db.one(counted, (series,))
         count = int(row[0]) if row else 0
         if not count or count % EVERY:
             return None

@@ -148,7 +148,8 @@ def _derived(model: str, metric: str) -> str:
 def _versions(profile: Profile) -> dict[str, Any]:
     rows = profile.db.read(
         "SELECT address, 'v' || number AS label, manifest ->> 'private' AS private, "
-        "manifest ->> 'epsilon' AS epsilon FROM versions"
+        "manifest ->> 'epsilon' AS epsilon FROM versions "
+        "WHERE model = 'assistant' AND deleted IS NULL"
     )
     return {row["address"]: row for row in rows}
 
