@@ -70,13 +70,15 @@ class LoadBase(Message):
 
 
 class Generate(Message):
-    """Answer `messages`. `version` is "active", "base" or a content address."""
+    """Answer `messages`. `version` is "active", "base" or a content address. With "active" a
+    canary or a test may choose another version for the `conversation`, always the same."""
 
     type: Literal["generate"] = "generate"
     request: str
     messages: tuple[ChatMessage, ...]
     sampling: Sampling = Sampling()
     version: str = "active"
+    conversation: str | None = None
 
 
 class StopReply(Message):
@@ -310,10 +312,19 @@ class ReplyDelta(Message):
     text: str
 
 
+class Trial(Message):
+    """A side of a canary or of a test in the chat: "b" is the canary, or variant_b."""
+
+    kind: Literal["canary", "test"]
+    id: int
+    arm: Literal["a", "b"]
+
+
 class ReplyFinished(Message):
     """A whole reply with its measurements. Times in seconds, `version` None for the base.
 
-    `fallback` says in one sentence why the base answered although a version is active.
+    `fallback` says in one sentence why the base answered although a version is active; `trial`
+    is what the reply counts for, if anything is being tried.
     """
 
     type: Literal["reply_finished"] = "reply_finished"
@@ -329,6 +340,7 @@ class ReplyFinished(Message):
     dropped_turns: int = 0
     memory_bytes: int = 0
     fallback: str | None = None
+    trial: Trial | None = None
 
 
 class PairScore(Message):
@@ -345,6 +357,26 @@ class Scored(Message):
     request: str
     scores: tuple[PairScore, ...]
     version: str | None
+
+
+class MetricDegraded(Message):
+    """A metric of a model got worse: medians of the older and the newer half of `points`."""
+
+    type: Literal["metric_degraded"] = "metric_degraded"
+    model: str
+    metric: str
+    points: int
+    p_value: float
+    before: float
+    after: float
+
+
+class CanaryRolledBack(Message):
+    """A version that was tried in a part of the replies was taken back by itself."""
+
+    type: Literal["canary_rolled_back"] = "canary_rolled_back"
+    version: str
+    reason: str
 
 
 class IntentsTrained(Message):
@@ -395,6 +427,8 @@ Event = Annotated[
     | ReplyDelta
     | ReplyFinished
     | Scored
+    | MetricDegraded
+    | CanaryRolledBack
     | IntentsTrained
     | IntentPredicted
     | AuditProgress
