@@ -28,12 +28,16 @@ class ChatMessage(Message):
 
 
 class Sampling(Message):
-    """How a reply is drawn. Temperature 0 is greedy decoding."""
+    """How a reply is drawn. Temperature 0 is greedy decoding, top_k 0 sets no limit, a reply
+    ends where one of `stop` would begin."""
 
     max_tokens: int = Field(default=256, ge=1, le=4096)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int = Field(default=0, ge=0, le=1000)
+    repetition_penalty: float = Field(default=1.0, ge=1.0, le=2.0)
     seed: int | None = None
+    stop: tuple[str, ...] = Field(default=(), max_length=16)
 
 
 # Commands ---------------------------------------------------------------------------------
