@@ -34,31 +34,32 @@ ALPHA = 0.05  # the false-alarm rate: of tests without a difference, however oft
 
 # Fractions of the capital that are bet, with the shares of the capital that follow them. Most of
 # it is planned for differences of about half a standard deviation, the rest for smaller ones.
-_BETS = ((0.85, 0.85), (0.3, 0.15))
-_SPREADS = 2.5  # differences beyond so many root mean squares count as that
+_BETS = ((0.85, 0.9), (0.25, 0.1))
+_MOST = 1e300  # capital that counts: more could not be written as a number
+_SPREADS = 3.0  # differences beyond so many root mean squares count as that
 
 
 class Gambler:
     """Bets that scores are positive.
 
     Attributes:
-        highest: the highest logarithm of the capital so far.
+        capital: what it has now; it began with 1.
+        highest: the most it ever had.
     """
 
     def __init__(self) -> None:
-        self._parts = [math.log(share) for _, share in _BETS]
-        self.highest = 0.0
+        self._parts = [share for _, share in _BETS]
+        self.capital = 1.0
+        self.highest = 1.0
 
-    def bet(self, score: float) -> float:
-        """Take the next score, -1 to 1; the logarithm of the capital after it."""
+    def bet(self, score: float) -> None:
+        """Take the next score, -1 to 1."""
         self._parts = [
-            part + math.log1p(fraction * score)
+            min(part * (1 + fraction * score), _MOST)
             for part, (fraction, _) in zip(self._parts, _BETS, strict=True)
         ]
-        top = max(self._parts)
-        capital = top + math.log(sum(math.exp(part - top) for part in self._parts))
-        self.highest = max(self.highest, capital)
-        return capital
+        self.capital = sum(self._parts)
+        self.highest = max(self.highest, self.capital)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def compare(results: Iterable[tuple[str, float]], alpha: float = ALPHA) -> Compa
         InvalidValueError: for an alpha that is none.
     """
     _require_probability(alpha)
-    needed = math.log(2 / alpha)  # half of the stake is on either side
+    needed = 2 / alpha  # half of the stake is on either side
     sides = {"a": Gambler(), "b": Gambler()}
     waiting: list[float] = []
     waits = ""
@@ -107,11 +108,11 @@ def compare(results: Iterable[tuple[str, float]], alpha: float = ALPHA) -> Compa
         spread = math.sqrt(squares / pairs)
         score = max(-1.0, min(1.0, difference / (_SPREADS * spread))) if spread else 0.0
         for name, gambler in sides.items():
-            capital = gambler.bet(score if name == "b" else -score)
-            if winner is None and capital >= needed:
+            gambler.bet(score if name == "b" else -score)
+            if winner is None and gambler.capital >= needed:
                 winner = name
     highest = max(gambler.highest for gambler in sides.values())
-    return Comparison(pairs, _exp(highest), _exp(needed), winner)
+    return Comparison(pairs, highest, needed, winner)
 
 
 class Worse:
@@ -121,7 +122,7 @@ class Worse:
         alpha: the probability that `found` ever becomes true where both sides have the same mean.
 
     Attributes:
-        found: whether the tried side has lower values than the other.
+        needed: the capital at which the tried side is called worse.
     """
 
     def __init__(self, alpha: float = ALPHA) -> None:
@@ -130,12 +131,16 @@ class Worse:
         self._gambler = Gambler()
         self._waiting: list[float] = []
         self._waits = False
-        self.found = False
 
     @property
     def evidence(self) -> float:
         """The highest capital so far: 1 is none, `needed` is enough."""
-        return _exp(self._gambler.highest)
+        return self._gambler.highest
+
+    @property
+    def found(self) -> bool:
+        """Whether the tried side has lower values than the other."""
+        return self.evidence >= self.needed
 
     def add(self, tried: bool, value: float) -> None:
         """A result between 0 and 1 of the tried side, or of the other."""
@@ -145,12 +150,7 @@ class Worse:
             return
         others = sum(self._waiting) / len(self._waiting)
         self._waiting.clear()
-        capital = self._gambler.bet(others - value if tried else value - others)
-        self.found = self.found or capital >= math.log(self.needed)
-
-
-def _exp(logarithm: float) -> float:
-    return math.exp(min(logarithm, 700.0))
+        self._gambler.bet(others - value if tried else value - others)
 
 
 def _require_probability(alpha: float) -> None:
