@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xeno.experiments.ab import ABTestingManager as ABTestingManager
+    from xeno.inference.personalized import (
+        PersonalizedInferenceEngine as PersonalizedInferenceEngine,
+    )
     from xeno.performance.metrics import PerformanceTracker as PerformanceTracker
     from xeno.personalization.engine import PersonalizationEngine as PersonalizationEngine
     from xeno.personalization.intents import CustomModelTrainer as CustomModelTrainer
@@ -24,6 +27,7 @@ _PUBLIC = {
     "DifferentialPrivacy": "xeno.privacy.gaussian",
     "PerformanceTracker": "xeno.performance.metrics",
     "PersonalizationEngine": "xeno.personalization.engine",
+    "PersonalizedInferenceEngine": "xeno.inference.personalized",
     "PrivacyAnalyzer": "xeno.privacy.analyzer",
 }
 

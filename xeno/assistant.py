@@ -19,7 +19,7 @@ from xeno.errors import InvalidValueError, XenoError
 from xeno.events import ChatMessage, ReplyFinished, Sampling
 from xeno.experiments.observing import News, Observer
 from xeno.personalization.engine import PersonalizationEngine
-from xeno.personalization.memories import Memory, section
+from xeno.personalization.memories import Memory, system_prompt
 from xeno.personalization.memory import ContextualMemory
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
@@ -233,6 +233,8 @@ class Assistant:
                     "first_token_seconds": finished.first_token_seconds,
                     "tokens_per_second": finished.tokens_per_second,
                     "dropped_turns": finished.dropped_turns,
+                    "cut_tokens": finished.cut_tokens,
+                    "memory_bytes": finished.memory_bytes,
                     "fallback": finished.fallback,
                     "memories": [
                         {"id": memory.id, "kind": memory.kind, "text": memory.text}
@@ -257,8 +259,7 @@ class Assistant:
         before = replies[-1].metadata.get("memories", []) if replies else []
         memories = self._memory.chosen_for(text, kept=[entry["id"] for entry in before])
         prefix = self._personalization.get_personalized_prompt_prefix()
-        parts = [prefix, section(memories)]
-        return "\n\n".join(part for part in parts if part), tuple(memories)
+        return system_prompt(prefix, memories), tuple(memories)
 
     def _asked(
         self,

@@ -296,7 +296,8 @@ class RunFinished(Message):
 
 
 class HostReady(Message):
-    """The model host has loaded a base. `notes` are sentences the user should see."""
+    """The model host has loaded a base. `notes` are sentences the user should see, `decoder`
+    says how replies are computed: by "own loop" (also "own loop, int8") or "transformers"."""
 
     type: Literal["host_ready"] = "host_ready"
     name: str
@@ -305,6 +306,7 @@ class HostReady(Message):
     context: int
     dtype: str
     threads: int
+    decoder: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -327,8 +329,12 @@ class Trial(Message):
 class ReplyFinished(Message):
     """A whole reply with its measurements. Times in seconds, `version` None for the base.
 
-    `fallback` says in one sentence why the base answered although a version is active; `trial`
-    is what the reply counts for, if anything is being tried.
+    `fallback` says why another version or the base answered although one is active.
+    `reused_tokens` of the prompt were known from earlier turns; `switch_seconds` is what putting
+    the version into the weights took, 0 where it was there; the first token came
+    `first_token_seconds` after that. Of a conversation that is too long `dropped_turns` were left
+    out, and `cut_tokens` of a turn that is too long by itself. `trial` is what the reply counts
+    for, if anything is being tried.
     """
 
     type: Literal["reply_finished"] = "reply_finished"
@@ -342,6 +348,9 @@ class ReplyFinished(Message):
     first_token_seconds: float
     tokens_per_second: float
     dropped_turns: int = 0
+    cut_tokens: int = 0
+    reused_tokens: int = 0
+    switch_seconds: float = 0.0
     memory_bytes: int = 0
     fallback: str | None = None
     trial: Trial | None = None

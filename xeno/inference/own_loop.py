@@ -35,7 +35,7 @@ class _Product:
         if len(modules) > 1:
             self.weight = torch.cat([each.weight.detach() for each in modules])
             rows = [each.weight.shape[0] for each in modules]
-            for each, part in zip(modules, self.weight.split(rows), strict=True):
+            for each, part in zip(modules, torch.split(self.weight, rows), strict=True):
                 each.weight.data = part
         biases = [getattr(each, "bias", None) for each in modules]
         known = [each.detach() for each in biases if each is not None]
@@ -108,8 +108,8 @@ class OwnLoop:
         self._norm = body.norm.weight.detach()
         self._head = _Product(model.lm_head, int8=int8)
         self._products = dict(_by_path(self._layers)) | {"lm_head": self._head}
-        self._length = 0
-        self._capacity = 0
+        self._length = self._capacity = 0
+        self._cache = self._cos = self._sin = torch.empty(0)
         self._reserve(1)
 
     @property
@@ -208,11 +208,11 @@ class OwnLoop:
         self._cos = cos[0][:, None].to(dtype)
         self._sin = torch.cat((-sin[0, :, : width // 2], sin[0, :, width // 2 :]), -1)
         self._sin = self._sin[:, None].to(dtype)
-        before = self._cache if self._length else None
-        self._cache = torch.empty(
-            len(self._layers), 2, self._kv_heads, self._capacity, width, dtype=dtype
+        before, self._cache = (
+            self._cache,
+            torch.empty(len(self._layers), 2, self._kv_heads, self._capacity, width, dtype=dtype),
         )
-        if before is not None:
+        if self._length:
             self._cache[..., : self._length, :] = before[..., : self._length, :]
 
 

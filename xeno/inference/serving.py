@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
-from xeno.errors import XenoError
-from xeno.events import ChatMessage, Sampling
+from xeno.errors import DamagedDataError, XenoError, out_of_memory
+from xeno.events import ChatMessage, Sampling, Trial
+from xeno.experiments.routing import route
 from xeno.inference.adapter_cache import Adapter, AdapterCache
 from xeno.inference.engine import Engine, Generation
 from xeno.store.profile import Profile
@@ -20,13 +21,15 @@ from xeno.versions.registry import Registry, Version
 
 @dataclass(frozen=True)
 class Choice:
-    """What shall answer `user`: a version with its adapter, or the base. `fallback` says in one
-    sentence why the base answers in place of a version."""
+    """What shall answer `user`: a version with its adapter, or the base. `fallback` says why it
+    answers in place of the version that was wanted, if it does; `trial` is what its reply counts
+    for."""
 
     user: str
     version: Version | None = None
     adapter: Adapter | None = None
     fallback: str | None = None
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,11 @@ class Serving:
         self.cache = cache
         self._user: str | None = None
 
-    def find(self, profile: Profile, wanted: str) -> Choice:
+    def find(self, profile: Profile, wanted: str, conversation: str | None = None) -> Choice:
         """The version `wanted` of `profile`: "active", "base", or as in `Registry.get`.
 
-        Only "active" falls back to the base; a version that is named must answer itself.
+        With "active" a canary or a test in the chat may choose another one for `conversation`
+        (`xeno.experiments.routing`). Only "active" falls back to the base; a version that is named must answer itself.
 
         Raises:
             XenoError: the version named is not there, damaged, or of another base.
@@ -69,11 +73,21 @@ class Serving:
             return Choice(profile.name)
         if wanted != "active":
             return self._opened(profile, Registry(profile).get(wanted))
+        deployment, notice = Deployment(profile), None
+        routed = route(profile, conversation)
         try:
-            active = Deployment(profile).active()
-            return Choice(profile.name) if active is None else self._opened(profile, active)
+            active = Registry(profile).get(routed.address) if routed.address else None
+            while active is not None:
+                try:
+                    choice = self._opened(profile, active)
+                    return replace(choice, fallback=notice, trial=routed.trial)
+                except DamagedDataError as error:
+                    active = deployment.fall_back(active, str(error))
+                    answers = "the base model" if active is None else active.label
+                    notice = f"{error} It is quarantined, and {answers} answered."
         except XenoError as error:
-            return fallen_back(profile.name, error)
+            return replace(fallen_back(profile.name, error), trial=routed.trial)
+        return Choice(profile.name, fallback=notice, trial=routed.trial)
 
     def use(self, choice: Choice) -> float:
         """Put `choice` into the engine and return the seconds that took.
@@ -129,9 +143,7 @@ class Serving:
             choice = fallen_back(choice.user, error)
             self.use(choice)
             switch = time.perf_counter() - begun
-            generation = self.engine.generate(
-                messages, sampling, on_text=on_text, stopped=stopped
-            )
+            generation = self.engine.generate(messages, sampling, on_text=on_text, stopped=stopped)
         return Answer(
             generation=generation,
             version=choice.version,
@@ -160,5 +172,10 @@ class Serving:
 
 def fallen_back(user: str, error: BaseException) -> Choice:
     """The base in place of a version that failed with `error`."""
-    said = str(error) if isinstance(error, XenoError) else "There is not enough memory for it."
+    if isinstance(error, XenoError):
+        said = str(error)
+    elif out_of_memory(error):
+        said = "There is not enough memory for the version."
+    else:
+        said = f"The version could not be computed ({type(error).__name__})."
     return Choice(user, fallback=f"The base model answered: {said}")
