@@ -56,9 +56,7 @@ def talk(profile: Profile, conversation_id: str, **values: Any) -> str:
     """A question and its reply by whoever is routed to; the reply's id."""
     conversations, routed = Conversations(profile.db), route(profile, conversation_id)
     conversations.add_message(conversation_id, "user", "Is it?")
-    reply = conversations.add_message(
-        conversation_id, "assistant", "Yes.", version=routed.address
-    )
+    reply = conversations.add_message(conversation_id, "assistant", "Yes.", version=routed.address)
     Observer(profile).replied(
         finished(routed.address, routed.trial, **values), conversation_id, reply.id
     )

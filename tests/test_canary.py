@@ -103,10 +103,15 @@ def test_the_reply_that_shows_it_is_kept_with_the_decision_or_neither_is(
     here = next(conversations(profile, "b"))
     for _ in range(9):
         talk(profile, here)
-    with pytest.raises(RuntimeError), profile.db.transaction():
-        talk(profile, here)
-        assert canaries.current() is None
-        raise RuntimeError("the process dies before the commit")
+
+    def dies_before_the_commit() -> None:
+        with profile.db.transaction():
+            talk(profile, here)
+            assert canaries.current() is None
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dies_before_the_commit()
     assert canaries.current() is not None
     assert len(Conversations(profile.db).messages(here)) == 18
     talk(profile, here)

@@ -236,6 +236,7 @@ class Assistant:
                     "cut_tokens": finished.cut_tokens,
                     "memory_bytes": finished.memory_bytes,
                     "fallback": finished.fallback,
+                    "trial": None if finished.trial is None else finished.trial.model_dump(),
                     "memories": [
                         {"id": memory.id, "kind": memory.kind, "text": memory.text}
                         for memory in pending.memories

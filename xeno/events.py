@@ -334,7 +334,7 @@ class ReplyFinished(Message):
     the version into the weights took, 0 where it was there; the first token came
     `first_token_seconds` after that. Of a conversation that is too long `dropped_turns` were left
     out, and `cut_tokens` of a turn that is too long by itself. `trial` is what the reply counts
-    for, if anything is being tried.
+    for, if anything is being tried; `cache_hit`: the adapter was in memory already (None: base).
     """
 
     type: Literal["reply_finished"] = "reply_finished"
@@ -354,6 +354,7 @@ class ReplyFinished(Message):
     memory_bytes: int = 0
     fallback: str | None = None
     trial: Trial | None = None
+    cache_hit: bool | None = None
 
 
 class PairScore(Message):

@@ -151,6 +151,11 @@ class Canaries:
         limits = Limits(**json.loads(row["limits"]))
         return Canary(row["id"], row["address"], row["traffic"], limits, row["created"])
 
+    def label(self, canary: Canary) -> str:
+        """What the user calls the version that is tried, such as "v3"."""
+        row = self._db.one("SELECT number FROM versions WHERE address = ?", (canary.address,))
+        return canary.address[:12] if row is None else f"v{row['number']}"
+
     def promote(self, reason: str = "") -> Version:
         """Let the canary answer everywhere.
 

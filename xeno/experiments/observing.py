@@ -71,8 +71,20 @@ class Observer:
         return (CanaryRolledBack(version=decision.subject, reason=decision.reason),)
 
 
+def words_of(news: News) -> str:
+    """The sentence that tells the user."""
+    if isinstance(news, CanaryRolledBack):
+        return f"The version that was tried was taken back. {news.reason}"
+    return (
+        f"{news.metric.replace('_', ' ').capitalize()} got worse: {news.before:.3g} before, "
+        f"{news.after:.3g} over the last {news.points - news.points // 2} replies."
+    )
+
+
 def _measurements(finished: ReplyFinished) -> dict[str, float]:
     values = {"error": 0.0, "fallback": float(finished.fallback is not None)}
+    if finished.cache_hit is not None:
+        values["cache_hit"] = float(finished.cache_hit)
     if finished.reply_tokens:
         values["first_token_seconds"] = finished.first_token_seconds
     if finished.reply_tokens > 1:

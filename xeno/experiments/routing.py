@@ -53,9 +53,7 @@ def decide(key: ProfileKey, conversation: str, active: str | None, split: Split 
     if split is None:
         return Route(active)
     first = share_of(key, split.kind, str(split.id), conversation) < split.share
-    trial = Trial.model_validate(
-        {"kind": split.kind, "id": split.id, "arm": "a" if first else "b"}
-    )
+    trial = Trial.model_validate({"kind": split.kind, "id": split.id, "arm": "a" if first else "b"})
     return Route(split.a if first else split.b, trial)
 
 

@@ -23,13 +23,14 @@ from xeno.versions.registry import Registry, Version
 class Choice:
     """What shall answer `user`: a version with its adapter, or the base. `fallback` says why it
     answers in place of the version that was wanted, if it does; `trial` is what its reply counts
-    for."""
+    for; `cached`: the adapter was in memory already (None for the base)."""
 
     user: str
     version: Version | None = None
     adapter: Adapter | None = None
     fallback: str | None = None
     trial: Trial | None = None
+    cached: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Serving:
         """The version `wanted` of `profile`: "active", "base", or as in `Registry.get`.
 
         With "active" a canary or a test in the chat may choose another one for `conversation`
-        (`xeno.experiments.routing`). Only "active" falls back to the base; a version that is named must answer itself.
+        (`xeno.experiments.routing`). Only "active" falls back to the base; a version that is
+        named must answer itself.
 
         Raises:
             XenoError: the version named is not there, damaged, or of another base.
@@ -161,13 +163,17 @@ class Serving:
                 "Choose that base model, or another version.",
             )
 
+        cached = True
+
         def load() -> Adapter:
+            nonlocal cached
+            cached = False
             tensors, _ = Registry(profile).load(version.address)
             self.engine.check(tensors, version.manifest.adapter)
             return Adapter(version.address, tensors, version.manifest.adapter)
 
         adapter = self.cache.get((profile.name, version.address), load)
-        return Choice(profile.name, version, adapter)
+        return Choice(profile.name, version, adapter, cached=cached)
 
 
 def fallen_back(user: str, error: BaseException) -> Choice:

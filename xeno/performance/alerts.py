@@ -74,9 +74,7 @@ class Alerts:
     def all(self, *, unseen: bool = False, limit: int = 100) -> list[Alert]:
         """The warnings, the newest first; only those that nobody has dismissed if `unseen`."""
         where = "WHERE seen IS NULL " if unseen else ""
-        rows = self._db.read(
-            f"SELECT * FROM alerts {where}ORDER BY id DESC LIMIT ?", (limit,)
-        )
+        rows = self._db.read(f"SELECT * FROM alerts {where}ORDER BY id DESC LIMIT ?", (limit,))
         return [_alert(row) for row in rows]
 
     def dismiss(self) -> int:

@@ -158,9 +158,7 @@ class PerformanceTracker(OfUser):
         count = int(row[0]) if row else 0
         if not count or count % EVERY:
             return None
-        return self._alerts.look(
-            model_name, metric, self.series(model_name, metric, trends.WINDOW)
-        )
+        return self._alerts.look(model_name, metric, self.series(model_name, metric, trends.WINDOW))
 
     def _series_id(self, model_name: str, metric: str) -> int | None:
         row = self._profile.db.one(

@@ -101,6 +101,24 @@ def metrics(profile: Profile) -> list[str]:
     return sorted({*derived, *(row["metric"] for row in rows)})
 
 
+def series_names(profile: Profile) -> list[tuple[str, str]]:
+    """(model, metric) of everything that was measured, sorted."""
+    rows = profile.db.read(
+        "SELECT model_name, metric FROM metric_series "
+        "UNION SELECT coalesce(version, 'base'), 'accepted' FROM messages "
+        "WHERE role = 'assistant' "
+        "UNION SELECT coalesce(version, 'base'), 'rating' FROM feedback "
+        "JOIN messages ON messages.id = message_id WHERE kind = 'rating' ORDER BY 1, 2"
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def model_named(profile: Profile, name: str) -> str:
+    """The model that the user calls `name`: a label such as 'v3', or the name itself."""
+    labels = {row["label"]: address for address, row in _versions(profile).items()}
+    return labels.get(name, name)
+
+
 def line(
     profile: Profile, model: str, metric: str, since: float = 0.0
 ) -> list[tuple[float, float]]:

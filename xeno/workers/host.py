@@ -129,6 +129,7 @@ class Host:
             memory_bytes=answer.memory_bytes,
             fallback=answer.fallback,
             trial=choice.trial,
+            cache_hit=choice.cached,
         )
 
     def _scores(self, command: Score) -> Scored:
