@@ -25,6 +25,7 @@ from xeno.versions.registry import Registry, Version
 
 _SOON = 1000  # ms until what has changed is read again
 _ROWS = 5  # of a table that stands among others
+_ANALYSED = 20  # of the tests, the newest
 _WORDS = {
     "started": "begun",
     "promoted": "promoted",
@@ -121,13 +122,10 @@ def _read(profile: Profile) -> _Read:
     state = None
     if canary is not None:
         state = CanaryState(canary, canaries.label(canary), canaries.standing(canary))
+    analyses = {each.name: tests.analyze_test(each.name) for each in every[:_ANALYSED]}
     return _Read(
         versions=[each for each in Registry(profile).all() if each.state in SERVED],
         canary=state,
-        tests=Tests(
-            every,
-            {each.name: tests.analyze_test(each.name) for each in every[:20]},
-            tests.in_chat(),
-        ),
+        tests=Tests(every, analyses, tests.in_chat()),
         decisions=history(profile.db),
     )

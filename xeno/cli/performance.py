@@ -16,6 +16,11 @@ from xeno.performance.summary import Summary
 from xeno.store.profile import Profile
 from xeno.words import count
 
+_HEADS = (
+    "version", "replies", "first token, s", "tokens/s", "errors", "rating", "accepted", "memory",
+    "cache hits",
+)  # fmt: skip
+
 
 def add(commands: Commands) -> None:
     group = commands.group(
@@ -47,17 +52,7 @@ def say_table(rows: list[Summary], output: Output) -> None:
         output.say("No replies yet: ask something with 'xeno chat'.")
         return
     output.table(
-        (
-            "version",
-            "replies",
-            "first token, s",
-            "tokens/s",
-            "errors",
-            "rating",
-            "accepted",
-            "memory",
-            "cache hits",
-        ),  # fmt: skip
+        _HEADS,
         [
             (
                 each.label,
