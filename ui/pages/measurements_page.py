@@ -61,16 +61,18 @@ class MeasurementsPage(QWidget):
         self.model: RowsModel[Summary] = RowsModel(_columns(), self)
         self.table = Table("Measurements per version", "No replies yet. Chat a little first.")
         self.table.show_model(self.model)
-        self.table.widths(15, 7, 9, 12, 6, 6, 8, 8, 8)
-        self.table.hide_when_narrow(_NARROW, 7, 8)
+        self.table.widths(14, 6, 8, 7, 5, 5, 7, 8, 6)
+        self.table.hide_when_narrow(_NARROW, 1, 7, 8)
         self.metric = QComboBox()
         self.metric.setAccessibleName("Metric in the plot")
+        self.metric.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.period = QComboBox()
         self.period.setAccessibleName("Period in the plot")
         for words in (*_PERIODS, _ALWAYS):
             self.period.addItem(words)
         self.period.setCurrentText(_ALWAYS)
         self.plot = LinePlot(session, "Over time", times=True, dots=True)
+        self.plot.title.hide()  # the choices above it say what it shows
         self._soon = QTimer(self, singleShot=True, interval=_SOON)
         self._soon.timeout.connect(self.reload)
         self._lay_out()
@@ -78,19 +80,20 @@ class MeasurementsPage(QWidget):
         self._show(_Read([], [], []))
 
     def _lay_out(self) -> None:
-        above, below = Card("By version"), Card()
-        told = label("Measured on this computer. Times and memory are medians.", "muted")
+        above, below = Card(), Card()
+        told = label("By version", "heading")
+        told.setToolTip("Measured on this computer. Times and memory are medians.")
         head = row(told, self.save, self.refresh)
         head.setStretch(0, 1)
-        above.body.insertLayout(1, head)
+        above.add(head)
         above.add(self.table, 1)
         heading = label("&Metric", wrap=False)
         heading.setBuddy(self.metric)
         below.add(row(heading, self.metric, self.period, None))
         below.add(self.plot, 1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(20, 14, 20, 20)
-        layout.setSpacing(14)
+        layout.setContentsMargins(20, 12, 20, 16)
+        layout.setSpacing(12)
         layout.addWidget(self.notice)
         layout.addWidget(above, 1)
         layout.addWidget(below, 1)
@@ -172,8 +175,7 @@ class MeasurementsPage(QWidget):
             return {name: points for name, points in lines.items() if points}
 
         self._session.do(read, self.plot.show_lines, owner=self, key="performance plot")
-        shown = self.metric.currentText()
-        self.plot.title.setText(f"{shown}, {self.period.currentText()}" if shown else _NO_ROWS)
+        self.plot.setAccessibleName(f"{self.metric.currentText()}, {self.period.currentText()}")
 
     # Export -------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ def _columns() -> list[Column[Summary]]:
         Column("Version", _name),
         Column("Replies", lambda each: f"{each.replies:,}", lambda each: each.replies),
         _column("First token", lambda each: each.first_token_seconds, 2, "s", "Median time"),
-        _column("Speed", lambda each: each.tokens_per_second, 1, "tokens/s", "Median speed"),
+        _column("Tokens/s", lambda each: each.tokens_per_second, 1, "", "Median speed"),
         _share("Errors", lambda each: each.error_rate, "Share of requests that brought no reply"),
         _column("Rating", lambda each: each.rating, 1, "", "Mean of your 1 to 5"),
         _share(

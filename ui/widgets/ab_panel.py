@@ -17,6 +17,7 @@ from ui.words import NONE, moment, short
 from xeno.experiments.ab import ABTest, ABTestingManager
 from xeno.versions.registry import Version
 
+_NARROW = 660  # px of a table, below which less important columns go
 _ROWS = 3  # of a table that stands among others
 _WINNERS = {None: "without a winner", "variant_a": "A is better", "variant_b": "B is better"}
 _METRICS = {"rating": "Rating", "accepted": "Accepted", "preferred": "Picked side by side"}
@@ -55,11 +56,13 @@ class ABPanel(Card):
         self.model: RowsModel[ABTest] = RowsModel(self._columns(), self)
         self.table = _table("A/B tests", "No test was begun yet.")
         self.table.show_model(self.model)
-        self.table.widths(14, 8, 8, 15, 15, 10)
+        self.table.widths(12, 6, 6, 14, 14, 7)
+        self.table.hide_when_narrow(_NARROW, 3)
         self.metrics: RowsModel[tuple[str, Analysis]] = RowsModel(_metric_columns(), self)
         self.analysis = _table("Results of the selected test", "Select a test above.")
         self.analysis.show_model(self.metrics)
-        self.analysis.widths(16, 7, 7, 9, 11, 14, 16)
+        self.analysis.widths(14, 5, 5, 7, 9, 12, 16)
+        self.analysis.hide_when_narrow(_NARROW, 3, 4)
         self.end = button("&End", name="End the selected test")
         self.end_menu = QMenu(self.end)
         for winner, words in _WINNERS.items():

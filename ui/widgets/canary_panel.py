@@ -51,7 +51,7 @@ class CanaryPanel(Card):
         self.model: RowsModel[tuple[str, Arm]] = RowsModel(_columns(), self)
         self.table = Table("How the canary does", "No version is being tried.", sortable=False)
         self.table.show_model(self.model)
-        self.table.widths(14, 9, 8, 12, 13, 9)
+        self.table.widths(10, 8, 6, 8, 8, 8)
         self.table.setFixedHeight(self.table.fontMetrics().height() * 2 * 3 + 8)
         self.beginning, self.going = QWidget(), QWidget()
         self.beginning.setLayout(row(self.version, self.traffic, self.start, None))
@@ -116,7 +116,11 @@ def _columns() -> list[Column[tuple[str, Arm]]]:
         Column("Version", lambda each: each[0]),
         Column("Requests", lambda each: f"{each[1].requests:,}", tip="The latest 100 at most"),
         Column("Failed", lambda each: f"{each[1].failed:,}"),
-        Column("Mean reply", lambda each: figure(each[1].seconds, 2, "s")),
-        Column("Conversations", lambda each: f"{each[1].conversations:,}", tip=_COUNTED),
+        Column("Mean", lambda each: figure(each[1].seconds, 2, "s"), tip="Mean time of a reply"),
+        Column(
+            "Counted",
+            lambda each: f"{each[1].conversations:,}",
+            tip=f"Conversations whose acceptance counts. {_COUNTED}",
+        ),
         Column("Accepted", lambda each: share(each[1].acceptance)),
     ]

@@ -262,18 +262,19 @@ class ABTestingManager(OfUser):
 
     def _require_free(self) -> None:
         going = self.in_chat()
+        if going is not None:
+            raise InvalidValueError(
+                "No test was started in the chat.",
+                f"The test {going.name!r} goes on there.",
+                f"End it first: xeno ab end {going.name}.",
+            )
         canary = self._db.one("SELECT number FROM versions WHERE state = 'canary'")
-        if going is None and canary is None:
-            return
-        raise InvalidValueError(
-            "No test was started in the chat.",
-            f"The test {going.name!r} goes on there."
-            if going
-            else f"v{canary['number']} is being tried there as a canary.",
-            f"End it first: xeno ab end {going.name}."
-            if going
-            else "Promote it, or take it back with 'xeno rollback'.",
-        )
+        if canary is not None:
+            raise InvalidValueError(
+                "No test was started in the chat.",
+                f"v{canary['number']} is being tried there as a canary.",
+                "Promote it, or take it back with 'xeno rollback'.",
+            )
 
     def _served(self, ref: str) -> str:
         if ref == BASE:
