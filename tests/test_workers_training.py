@@ -85,8 +85,11 @@ def test_a_run_ends_in_a_version_that_answers_and_can_be_rolled_back(
     with HostClient(taught, real_base) as host:
         before = host.generate(QUESTION, SHORT).result(120)
         Deployment(taught).deploy(version.label, override="a test of replies")
-        during = host.generate(QUESTION, SHORT).result(60)
-        Deployment(taught).rollback()
+        streaming = threading.Event()
+        handle = host.generate(QUESTION, SHORT, on_delta=lambda _: streaming.set())
+        assert streaming.wait(60)
+        Deployment(taught).rollback()  # while it is being written
+        during = handle.result(60)
         after = host.generate(QUESTION, SHORT).result(60)
     assert (before.version, during.version, after.version) == (None, version.address, None)
     assert after.text == before.text

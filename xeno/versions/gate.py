@@ -157,6 +157,8 @@ def find_base(profile: Profile, version: Version) -> Base | None:
     if version.run_id is not None:
         with contextlib.suppress(XenoError):
             folders.append(Path(Runs(profile.db).get(version.run_id).plan.base))
+    if chosen := profile.setting("base"):
+        folders.append(Path(str(chosen)))
     with contextlib.suppress(XenoError):
         folders.append(starter_folder())
     for folder in folders:
