@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from xeno.errors import InvalidValueError, XenoError
 from xeno.events import ChatMessage, ReplyFinished, Sampling
 from xeno.experiments.observing import News, Observer
+from xeno.inference.settings import read_settings
 from xeno.personalization.engine import PersonalizationEngine
 from xeno.personalization.memories import Memory, system_prompt
 from xeno.personalization.memory import ContextualMemory
@@ -27,7 +28,6 @@ from xeno.workers.host_client import HostClient, ReplyHandle
 
 TITLE_LENGTH = 60
 LONGEST_MESSAGE = 100_000  # characters
-ANOTHER = Sampling(temperature=0.5, top_p=0.9)  # how another reply to the same message is drawn
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Assistant:
     """
 
     def __init__(self, profile: Profile, host: HostClient) -> None:
+        self._profile = profile
         self._db = profile.db
         self._host = host
         self._personalization = PersonalizationEngine(profile.name, profile=profile)
@@ -95,7 +96,7 @@ class Assistant:
             conversation_id: the conversation to go on with; None begins one.
             text: the user's message, 1 to 100,000 characters.
             on_delta: called with each next piece of the reply, on another thread.
-            sampling: how the reply is drawn; None is greedy.
+            sampling: how the reply is drawn; None is as the user set it (`ReplySettings`).
             version: "active", "base" or a content address.
             timeout: seconds; None waits as long as it takes.
 
@@ -160,7 +161,7 @@ class Assistant:
     ) -> PendingReply:
         """Ask again for the reply `message_id`, which stays until the next one is whole.
 
-        Without `sampling` the reply is drawn: the likeliest one is there already.
+        Without `sampling` the reply is drawn anew: the likeliest one is there already.
         """
         reply = self._conversations.message(message_id)
         if reply.role != "assistant":
@@ -175,7 +176,7 @@ class Assistant:
         earlier = [turn for turn in turns if turn.role == "user"]
         if not earlier:
             raise InvalidValueError("This reply answers no message, so it cannot be regenerated.")
-        sampling = sampling or ANOTHER
+        sampling = sampling or anew(read_settings(self._profile).sampling)
         return self._asked(
             reply.conversation_id, earlier[-1], message_id, on_delta, on_done, sampling, version
         )
@@ -280,10 +281,18 @@ class Assistant:
         prompt, memories = self._prompt(question.content, stored)
         turns = [ChatMessage(role=m.role, content=m.content) for m in stored]
         messages = [ChatMessage(role="system", content=prompt), *turns]
+        sampling = sampling or read_settings(self._profile).sampling
         handle = self._host.generate(
             messages, sampling, version, on_delta, on_done, conversation=conversation_id
         )
         return PendingReply(conversation_id, question, prompt, handle, replaces, memories, version)
+
+
+def anew(sampling: Sampling) -> Sampling:
+    """How another reply to the same message is drawn: not the likeliest one, which is there
+    already, and not with the same seed."""
+    another = {"seed": None} if sampling.temperature else {"temperature": 0.5, "top_p": 0.9}
+    return sampling.model_copy(update=another)
 
 
 def _title(text: str) -> str:

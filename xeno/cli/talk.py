@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from xeno.assistant import Assistant, PendingReply, Reply
+from xeno.assistant import Assistant, PendingReply, Reply, anew
 from xeno.cli.output import Output
 from xeno.errors import ChildError, XenoError
 from xeno.events import Sampling
 from xeno.experiments.observing import words_of
 from xeno.experiments.side_by_side import SideBySide
 from xeno.feedback.recorder import FeedbackRecorder
+from xeno.inference.settings import drawn, from_text
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
+from xeno.training.settings.values import shown
 from xeno.words import count
 from xeno.workers.host_client import HostClient
 
@@ -26,6 +28,7 @@ HELP = """\
 /this    after /again: this reply is better
 /compare choose between two replies: the choice that teaches most
 /new     begin another conversation
+/set     how replies are drawn: /set temperature 0.7; alone it says how
 /quit    leave (or Ctrl-D)"""
 
 
@@ -91,6 +94,8 @@ class Talk:
             try:
                 if text in commands:
                     commands[text]()
+                elif text.split()[0] == "/set":
+                    self._set(text.split(maxsplit=2)[1:])
                 else:
                     self._ask(text)
             except ChildError as error:
@@ -129,7 +134,7 @@ class Talk:
         pending = self._assistant.begin_regenerate(
             earlier.id,
             self._output.piece,
-            sampling=self._sampling if self._sampling.temperature else None,
+            sampling=anew(self._sampling),
             version=self._version,
         )
         this = self._answered(pending)
@@ -167,6 +172,16 @@ class Talk:
         """While a test goes on in the chat, it is its two versions that are compared."""
         compare(self._test if self._test.going() else self._asking, self._output)
 
+    def _set(self, words: list[str]) -> None:
+        """Change how replies are drawn, for this talk."""
+        if words:
+            name, text = words[0].replace("-", "_"), words[1] if len(words) > 1 else ""
+            value = from_text(name, text)
+            default = Sampling().model_dump().get(name)
+            self._sampling = drawn(self._sampling, {name: default if value is None else value})
+        for name, value in self._sampling.model_dump().items():
+            self._output.say(f"{name} {shown(value)}")
+
     def _new(self) -> None:
         self._conversation, self._last, self._choice = None, None, None
         self._unanswered = False
@@ -203,5 +218,8 @@ def say_notes(reply: Reply, output: Output) -> None:
     if finished.dropped_turns:
         dropped = count(finished.dropped_turns, "turn was", "turns were")
         output.say(f"(It is too long to be read at once: the first {dropped} left out.)")
+    if finished.cut_tokens:
+        cut = count(finished.cut_tokens, "token was", "tokens were")
+        output.say(f"(A message is too long to be read: {cut} cut from its beginning.)")
     if finished.reason == "length":
         output.say("(Cut off at the most tokens allowed; --max-tokens allows more.)")

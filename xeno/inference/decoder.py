@@ -7,13 +7,14 @@ the families that it knows.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from xeno.inference.onednn import without_onednn
 
 Stopped = Callable[[], bool]
 
@@ -93,15 +94,3 @@ class LibraryDecoder:
 
     def _empty(self) -> DynamicCache:
         return DynamicCache(config=self._model.config)
-
-
-@contextmanager
-def without_onednn() -> Iterator[None]:
-    """For single tokens: oneDNN repacks the weights for every product, which pays for a block
-    only. The switch belongs to the process, so one thread alone may decode."""
-    onednn: Any = torch.backends.mkldnn
-    before, onednn.enabled = onednn.enabled, False
-    try:
-        yield
-    finally:
-        onednn.enabled = before

@@ -104,10 +104,12 @@ class StopStrings:
         if self.found:
             return ""
         text = self._held + text
-        ends = [place for each in self._stops if (place := text.find(each)) >= 0]
-        if ends:
+        ends = [
+            (place + len(each), place) for each in self._stops if (place := text.find(each)) >= 0
+        ]
+        if ends:  # the one that is whole first
             self.found, self._held = True, ""
-            return text[: min(ends)]
+            return text[: min(ends)[1]]
         held = max(
             (
                 length

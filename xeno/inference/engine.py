@@ -23,7 +23,7 @@ from xeno.inference.merge import Merge
 from xeno.inference.parity import choose_decoder
 from xeno.inference.probe import fitting_threads
 from xeno.models.base import BaseModel
-from xeno.models.chat import encode_exchange, end_of_reply_ids, load_tokenizer
+from xeno.models.chat import encode_exchange, encode_prompt, end_of_reply_ids, load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.versions.adapter import AdapterConfig
 
@@ -96,13 +96,13 @@ class Engine:
         """
         if address == self.active_address:
             return
-        changed = None
         try:
             changed = self._merge.put(address, tensors, config)
-            self._weights_changed(changed)
-        finally:
-            if changed is None:
-                self.deactivate()
+        except BaseException:
+            self._merge.remove()
+            self._weights_changed(self._merge.known)  # more than was written, never less
+            raise
+        self._weights_changed(changed)
 
     def deactivate(self) -> None:
         """Answer with the base from now on, bit by bit as if there had been no adapter."""
@@ -215,6 +215,25 @@ class Engine:
         logits = self.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
         log_odds = logits[-len(reply_ids) - 1 : -1].float().log_softmax(-1)
         return float(log_odds.gather(-1, torch.tensor(reply_ids)[:, None]).mean())
+
+    def read_ahead(
+        self, messages: Sequence[ChatMessage], stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Compute the whole blocks of a conversation, so that its next turn begins sooner.
+
+        The tokens of a reply were computed one by one, and are computed again here as blocks:
+        so the next reply is the same whether there was time for this or not.
+        """
+        ids = encode_prompt(self.tokenizer, messages, add_generation_prompt=False)
+        whole = len(ids) // BLOCK * BLOCK
+        if whole >= self.base.context - BLOCK:  # turns will be dropped: another beginning
+            return
+        try:
+            self._crop(self._reusable(ids))
+            self._prefill(ids[:whole], stopped)
+        except BaseException:
+            self.forget()
+            raise
 
     # The prompt, in blocks -------------------------------------------------------------
 

@@ -28,6 +28,11 @@ class Merge:
         self._adapted: set[str] = set()
         self.address: str | None = None
 
+    @property
+    def known(self) -> set[str]:
+        """The paths of all modules that were ever adapted."""
+        return set(self._originals)
+
     def check(self, tensors: Mapping[str, torch.Tensor], config: AdapterConfig) -> tuple[str, ...]:
         """The paths of the modules that an adapter changes; safe from any thread.
 

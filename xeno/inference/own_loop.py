@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
-from xeno.inference.decoder import Stopped, without_onednn
+from xeno.inference.decoder import Stopped
+from xeno.inference.onednn import without_onednn
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 _FIRST_CAPACITY = 256  # tokens; doubled whenever it is full
@@ -35,7 +36,7 @@ class _Product:
         if len(modules) > 1:
             self.weight = torch.cat([each.weight.detach() for each in modules])
             rows = [each.weight.shape[0] for each in modules]
-            for each, part in zip(modules, torch.split(self.weight, rows), strict=True):
+            for each, part in zip(modules, self.weight.split_with_sizes(rows), strict=True):
                 each.weight.data = part
         biases = [getattr(each, "bias", None) for each in modules]
         known = [each.detach() for each in biases if each is not None]
@@ -172,7 +173,7 @@ class OwnLoop:
         begin, end = self._length, self._length + new
         shared = self._heads // self._kv_heads
         qkv = layer.qkv(rms_norm(x, x.shape[-1:], layer.before_attention, self._eps))
-        qk, v = qkv.view(new, -1, cos.shape[-1]).split(
+        qk, v = qkv.view(new, -1, cos.shape[-1]).split_with_sizes(
             [self._heads + self._kv_heads, self._kv_heads], dim=1
         )
         if layer.head_norms is not None:

@@ -9,11 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
 from xeno.errors import InvalidValueError, XenoError
-from xeno.events import ChatMessage, Sampling
-from xeno.inference.settings import ReplySettings, read_settings
+from xeno.events import ChatMessage
+from xeno.inference.settings import ReplySettings, drawn, read_settings
 from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
@@ -116,10 +114,11 @@ class PersonalizedInferenceEngine:
             "length", "stopped"), tokens, seconds, bytes; see `events.ReplyFinished`.
 
         Raises:
-            InvalidValueError: the user cannot be a profile, nothing to answer, or a sampling value out of range.
+            InvalidValueError: the user cannot be a profile, there is nothing to answer, or a
+                sampling value is out of range.
         """
         profile = self._profile(user_id)
-        drawn = _sampling(profile, sampling)
+        how = drawn(read_settings(profile).sampling, sampling)
         messages = _messages(profile, prompt)
         with self._lock:
             wanted = self._wanted.get(user_id) or str(profile.setting(_MODEL, ACTIVE))
@@ -128,7 +127,7 @@ class PersonalizedInferenceEngine:
             self._serving().answer,
             choice,
             messages,
-            drawn,
+            how,
             falls_back=True,
             on_text=on_text,
             stopped=stopped,
@@ -216,18 +215,6 @@ class PersonalizedInferenceEngine:
         base = inspect_base(self._base or starter_folder(), home)
         engine = Engine(base, settings.dtype, settings.threads or None)
         return Serving(engine, AdapterCache(settings.cache_bytes, settings.cache_seconds))
-
-
-def _sampling(profile: Profile, changes: Mapping[str, Any]) -> Sampling:
-    try:
-        return Sampling(**{**read_settings(profile).sampling.model_dump(), **changes})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidValueError(
-            "The reply cannot be drawn like this.",
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}.",
-            f"What can be set: {', '.join(Sampling.model_fields)}.",
-        ) from error
 
 
 def _messages(profile: Profile, prompt: str | Sequence[ChatMessage]) -> list[ChatMessage]:

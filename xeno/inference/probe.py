@@ -2,18 +2,18 @@
 
 Single tokens read every weight once, so the memory is the limit and not the cores: beyond some
 number of threads nothing is won, and what they take other programs miss. The number format has
-a probe of its own (`models.loading.bfloat16_is_faster`).
+a probe of its own (`models.loading.bfloat16_is_faster`). Light: torch is imported to measure.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import time
 
 import psutil
-import torch
 
-from xeno.inference.decoder import without_onednn
+from xeno.inference.onednn import without_onednn
 from xeno.models.machine import read_fact, write_fact
 from xeno.paths import Home
 
@@ -38,21 +38,32 @@ def fitting_threads(home: Home | None = None, *, again: bool = False) -> int:
         again: measure although it was before.
     """
     cores = usable_cores()
-    half = max(1, cores // 2)
-    if half == cores:
-        return cores
-    name = f"reply threads of {cores} with torch {torch.__version__}"
-    known = None if again else read_fact(home, name)
-    if isinstance(known, int) and known in (half, cores):
+    known = None if again else threads_known(home)
+    if known is not None:
         return known
-    chosen = _faster(half, cores)
-    write_fact(home, name, chosen)
+    chosen = _faster(cores // 2, cores)
+    write_fact(home, _fact(cores), chosen)
     return chosen
+
+
+def threads_known(home: Home | None) -> int | None:
+    """What `fitting_threads` found here earlier, or would without measuring; None before."""
+    cores = usable_cores()
+    if cores == 1:
+        return 1
+    known = read_fact(home, _fact(cores))
+    return known if isinstance(known, int) and known in (cores // 2, cores) else None
+
+
+def _fact(cores: int) -> str:
+    return f"reply threads of {cores} with torch {importlib.metadata.version('torch')}"
 
 
 def _faster(few: int, many: int) -> int:
     """Best times of the products of single tokens, taken in turn so that a busy machine slows
     both."""
+    import torch
+
     before = torch.get_num_threads()
     best = {few: float("inf"), many: float("inf")}
     x = torch.ones(1, _COLUMNS, dtype=torch.bfloat16)

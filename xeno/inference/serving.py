@@ -84,9 +84,10 @@ class Serving:
                     choice = self._opened(profile, active)
                     return replace(choice, fallback=notice, trial=routed.trial)
                 except DamagedDataError as error:
-                    active = deployment.fall_back(active, str(error))
+                    damaged, active = active, deployment.fall_back(active, str(error))
                     answers = "the base model" if active is None else active.label
-                    notice = f"{error} It is quarantined, and {answers} answered."
+                    notice = f"{damaged.label} is damaged and quarantined, {answers} answered: "
+                    notice += str(error)
         except XenoError as error:
             return replace(fallen_back(profile.name, error), trial=routed.trial)
         return Choice(profile.name, fallback=notice, trial=routed.trial)

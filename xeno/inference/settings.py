@@ -7,6 +7,7 @@ are made from the declarations. Kept in the profile. Light: torch is not importe
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,7 +63,7 @@ class ReplySettings(BaseModel):
     seed: int | None = Field(
         default=None,
         ge=0,
-        le=2**63 - 1,
+        le=2**31 - 1,
         title="Seed",
         description="Makes drawn replies repeatable; without one each is new.",
     )
@@ -140,6 +141,19 @@ def write_settings(profile: Profile, changes: dict[str, Any]) -> ReplySettings:
         for name in changes:
             profile.set_setting(_PREFIX + name, settings.model_dump(mode="json")[name])
     return settings
+
+
+def drawn(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
+    """`sampling` with other values. Raises InvalidValueError, which names what is wrong."""
+    try:
+        return Sampling.model_validate({**sampling.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidValueError(
+            "The reply cannot be drawn like this.",
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}.",
+            f"What can be set: {', '.join(Sampling.model_fields)}.",
+        ) from error
 
 
 def checked(values: dict[str, Any]) -> ReplySettings:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xeno.errors import ChildError, XenoError
 from xeno.events import (
+    ChatMessage,
     Command,
     Generate,
     HostReady,
@@ -92,7 +93,9 @@ class Host:
     def _answer(self, command: Generate | Score) -> None:
         try:
             if isinstance(command, Generate):
-                self.channel.emit(self._reply(command))
+                finished = self._reply(command)
+                self.channel.emit(finished)
+                self._read_ahead(command, finished)
             else:
                 self.channel.emit(self._scores(command))
         except Exception as error:  # one request's edge: the next one can still be answered
@@ -131,6 +134,13 @@ class Host:
             trial=choice.trial,
             cache_hit=choice.cached,
         )
+
+    def _read_ahead(self, command: Generate, finished: ReplyFinished) -> None:
+        """While the user reads: what was said becomes the beginning of the next prompt."""
+        if finished.reason != "stopped" and not finished.dropped_turns:
+            reply = ChatMessage(role="assistant", content=finished.text)
+            talk = (*command.messages, reply)
+            self._loaded().engine.read_ahead(talk, lambda: self.channel.waiting)
 
     def _scores(self, command: Score) -> Scored:
         serving = self._loaded()

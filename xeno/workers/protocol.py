@@ -60,6 +60,11 @@ class Channel:
         except OSError:
             os._exit(ORPHANED)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a command waits in line; safe from any thread."""
+        return not self._commands.empty()
+
     def __iter__(self) -> Iterator[Command]:
         while not isinstance(command := self._commands.get(), Quit):
             yield command
