@@ -282,7 +282,7 @@ class AssistantDock(QDockWidget):
         self.title.setToolTip(line)
 
     def _describe(self, message: StoredMessage) -> str:
-        about = [self._names.describe(message.version)]
+        about = [self._names.of(message)]
         speed = message.metadata.get("tokens_per_second")
         first = message.metadata.get("first_token_seconds")
         if speed:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xeno.experiments.ab import ABTestingManager as ABTestingManager
     from xeno.inference.personalized import (
         PersonalizedInferenceEngine as PersonalizedInferenceEngine,
     )
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 # The names for scripts, imported when they are first used: `import xeno` stays light.
 _PUBLIC = {
+    "ABTestingManager": "xeno.experiments.ab",
     "ContextualMemory": "xeno.personalization.memory",
     "CustomModelTrainer": "xeno.personalization.intents",
     "DifferentialPrivacy": "xeno.privacy.gaussian",

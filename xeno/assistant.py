@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xeno.errors import InvalidValueError
+from xeno.errors import InvalidValueError, XenoError
 from xeno.events import ChatMessage, ReplyFinished, Sampling
+from xeno.experiments.observing import News, Observer
 from xeno.inference.settings import read_settings
-from xeno.performance.metrics import PerformanceTracker
 from xeno.personalization.engine import PersonalizationEngine
 from xeno.personalization.memories import Memory, system_prompt
 from xeno.personalization.memory import ContextualMemory
@@ -41,6 +41,7 @@ class PendingReply:
         handle: the request; `handle.stop()` ends it.
         replaces: id of the reply that this one takes the place of, for a regeneration.
         memories: what the system prompt says of the user's memories.
+        version: who was asked: "active", "base" or a content address.
     """
 
     conversation_id: str
@@ -49,14 +50,17 @@ class PendingReply:
     handle: ReplyHandle
     replaces: str | None = None
     memories: tuple[Memory, ...] = ()
+    version: str = "active"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A kept reply: `message` as stored, `finished` with its measurements."""
+    """A kept reply: `message` as stored, `finished` with its measurements, `news` of what
+    followed from it."""
 
     message: StoredMessage
     finished: ReplyFinished
+    news: tuple[News, ...] = ()
 
 
 class Assistant:
@@ -74,7 +78,7 @@ class Assistant:
         self._personalization = PersonalizationEngine(profile.name, profile=profile)
         self._memory = ContextualMemory(profile.name, profile=profile)
         self._conversations = Conversations(profile.db)
-        self._tracker = PerformanceTracker(profile.name, profile=profile)
+        self._observer = Observer(profile)
 
     def ask(
         self,
@@ -208,7 +212,12 @@ class Assistant:
         Raises:
             XenoError: what `ReplyHandle.result` raises; nothing is kept then.
         """
-        finished = pending.handle.result(timeout)
+        try:
+            finished = pending.handle.result(timeout)
+        except XenoError:
+            if pending.handle.done:  # otherwise it is only late
+                self._observer.failed(pending.conversation_id, pending.version)
+            raise
         with self._db.transaction():
             if pending.replaces is not None:
                 self._conversations.supersede(pending.replaces)
@@ -228,6 +237,7 @@ class Assistant:
                     "cut_tokens": finished.cut_tokens,
                     "memory_bytes": finished.memory_bytes,
                     "fallback": finished.fallback,
+                    "trial": None if finished.trial is None else finished.trial.model_dump(),
                     "memories": [
                         {"id": memory.id, "kind": memory.kind, "text": memory.text}
                         for memory in pending.memories
@@ -235,8 +245,8 @@ class Assistant:
                 },
             )
             self._memory.mark_used([memory.id for memory in pending.memories])
-            self._measured(finished)
-        return Reply(message, finished)
+            news = self._observer.replied(finished, pending.conversation_id, message.id)
+        return Reply(message, finished, news)
 
     def system_prompt(
         self, text: str, conversation_id: str | None = None
@@ -272,17 +282,10 @@ class Assistant:
         turns = [ChatMessage(role=m.role, content=m.content) for m in stored]
         messages = [ChatMessage(role="system", content=prompt), *turns]
         sampling = sampling or read_settings(self._profile).sampling
-        handle = self._host.generate(messages, sampling, version, on_delta, on_done)
-        return PendingReply(conversation_id, question, prompt, handle, replaces, memories)
-
-    def _measured(self, finished: ReplyFinished) -> None:
-        model = finished.version or "base"
-        if finished.reply_tokens:
-            self._tracker.record_metric(model, "first_token_seconds", finished.first_token_seconds)
-        if finished.reply_tokens > 1:
-            self._tracker.record_metric(model, "tokens_per_second", finished.tokens_per_second)
-        if finished.memory_bytes:
-            self._tracker.record_metric(model, "memory_bytes", float(finished.memory_bytes))
+        handle = self._host.generate(
+            messages, sampling, version, on_delta, on_done, conversation=conversation_id
+        )
+        return PendingReply(conversation_id, question, prompt, handle, replaces, memories, version)
 
 
 def anew(sampling: Sampling) -> Sampling:

@@ -74,13 +74,15 @@ class LoadBase(Message):
 
 
 class Generate(Message):
-    """Answer `messages`. `version` is "active", "base" or a content address."""
+    """Answer `messages`. `version` is "active", "base" or a content address. With "active" a
+    canary or a test may choose another version for the `conversation`, always the same."""
 
     type: Literal["generate"] = "generate"
     request: str
     messages: tuple[ChatMessage, ...]
     sampling: Sampling = Sampling()
     version: str = "active"
+    conversation: str | None = None
 
 
 class StopReply(Message):
@@ -371,6 +373,14 @@ class ReplyDelta(Message):
     text: str
 
 
+class Trial(Message):
+    """A side of a canary or of a test in the chat: "b" is the canary, or variant_b."""
+
+    kind: Literal["canary", "test"]
+    id: int
+    arm: Literal["a", "b"]
+
+
 class ReplyFinished(Message):
     """A whole reply with its measurements. Times in seconds, `version` None for the base.
 
@@ -378,7 +388,8 @@ class ReplyFinished(Message):
     `reused_tokens` of the prompt were known from earlier turns; `switch_seconds` is what putting
     the version into the weights took, 0 where it was there; the first token came
     `first_token_seconds` after that. Of a conversation that is too long `dropped_turns` were left
-    out, and `cut_tokens` of a turn that is too long by itself.
+    out, and `cut_tokens` of a turn that is too long by itself. `trial` is what the reply counts
+    for, if anything is being tried; `cache_hit`: the adapter was in memory already (None: base).
     """
 
     type: Literal["reply_finished"] = "reply_finished"
@@ -397,6 +408,8 @@ class ReplyFinished(Message):
     switch_seconds: float = 0.0
     memory_bytes: int = 0
     fallback: str | None = None
+    trial: Trial | None = None
+    cache_hit: bool | None = None
 
 
 class PairScore(Message):
@@ -413,6 +426,26 @@ class Scored(Message):
     request: str
     scores: tuple[PairScore, ...]
     version: str | None
+
+
+class MetricDegraded(Message):
+    """A metric of a model got worse: medians of the older and the newer half of `points`."""
+
+    type: Literal["metric_degraded"] = "metric_degraded"
+    model: str
+    metric: str
+    points: int
+    p_value: float
+    before: float
+    after: float
+
+
+class CanaryRolledBack(Message):
+    """A version that was tried in a part of the replies was taken back by itself."""
+
+    type: Literal["canary_rolled_back"] = "canary_rolled_back"
+    version: str
+    reason: str
 
 
 class IntentsTrained(Message):
@@ -524,6 +557,8 @@ Event = Annotated[
     | ReplyDelta
     | ReplyFinished
     | Scored
+    | MetricDegraded
+    | CanaryRolledBack
     | IntentsTrained
     | IntentPredicted
     | AuditProgress

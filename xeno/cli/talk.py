@@ -9,6 +9,8 @@ from xeno.assistant import Assistant, PendingReply, Reply, anew
 from xeno.cli.output import Output
 from xeno.errors import ChildError, XenoError
 from xeno.events import Sampling
+from xeno.experiments.observing import words_of
+from xeno.experiments.side_by_side import SideBySide
 from xeno.feedback.recorder import FeedbackRecorder
 from xeno.inference.settings import drawn, from_text
 from xeno.store.conversations import Conversations, StoredMessage
@@ -56,6 +58,7 @@ class Talk:
         self._assistant = Assistant(profile, host)
         self._recorder = FeedbackRecorder(profile)
         self._asking = Asking(profile, host)
+        self._test = SideBySide(profile, host)
         self._conversation = conversation
         self._choice: tuple[StoredMessage, StoredMessage] | None = None  # earlier, this
         turns = Conversations(profile.db).messages(conversation) if conversation else []
@@ -75,7 +78,7 @@ class Talk:
             "/again": self._again,
             "/earlier": lambda: self._choose(earlier=True),
             "/this": lambda: self._choose(earlier=False),
-            "/compare": lambda: compare(self._asking, self._output),
+            "/compare": self._compare,
             "/new": self._new,
         }
         while True:
@@ -151,7 +154,7 @@ class Talk:
         self._last, self._unanswered = reply.message, False
         self._output.say()
         say_notes(reply, self._output)
-        if pending.replaces is None and self._asking.due():
+        if pending.replaces is None and (self._test.due() or self._asking.due()):
             self._output.say("(/compare: two replies to choose from would teach me something.)")
         return reply.message
 
@@ -164,6 +167,10 @@ class Talk:
         self._last, self._choice = chosen, None
         goes_on = " The talk goes on with the earlier reply." if earlier else ""
         self._output.say(f"Kept as a preference pair.{goes_on}")
+
+    def _compare(self) -> None:
+        """While a test goes on in the chat, it is its two versions that are compared."""
+        compare(self._test if self._test.going() else self._asking, self._output)
 
     def _set(self, words: list[str]) -> None:
         """Change how replies are drawn, for this talk."""
@@ -180,7 +187,7 @@ class Talk:
         self._unanswered = False
 
 
-def compare(asking: Asking, output: Output) -> None:
+def compare(asking: Asking | SideBySide, output: Output) -> None:
     """Ask for the comparison that teaches most, and keep the answer; Ctrl-C ends it."""
     try:
         question = asking.ask_next()
@@ -204,6 +211,8 @@ def compare(asking: Asking, output: Output) -> None:
 def say_notes(reply: Reply, output: Output) -> None:
     """What the user should know of how the reply came about."""
     finished = reply.finished
+    for each in reply.news:
+        output.say(f"({words_of(each)})")
     if finished.fallback:
         output.say(f"({finished.fallback})")
     if finished.dropped_turns:

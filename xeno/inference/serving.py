@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import psutil
 
 from xeno.errors import DamagedDataError, XenoError, out_of_memory
-from xeno.events import ChatMessage, Sampling
+from xeno.events import ChatMessage, Sampling, Trial
+from xeno.experiments.routing import route
 from xeno.inference.adapter_cache import Adapter, AdapterCache
 from xeno.inference.engine import Engine, Generation
 from xeno.store.profile import Profile
@@ -21,12 +22,15 @@ from xeno.versions.registry import Registry, Version
 @dataclass(frozen=True)
 class Choice:
     """What shall answer `user`: a version with its adapter, or the base. `fallback` says why it
-    answers in place of the version that was wanted, if it does."""
+    answers in place of the version that was wanted, if it does; `trial` is what its reply counts
+    for; `cached`: the adapter was in memory already (None for the base)."""
 
     user: str
     version: Version | None = None
     adapter: Adapter | None = None
     fallback: str | None = None
+    trial: Trial | None = None
+    cached: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,12 @@ class Serving:
         self.cache = cache
         self._user: str | None = None
 
-    def find(self, profile: Profile, wanted: str) -> Choice:
+    def find(self, profile: Profile, wanted: str, conversation: str | None = None) -> Choice:
         """The version `wanted` of `profile`: "active", "base", or as in `Registry.get`.
 
-        Only "active" falls back to the base; a version that is named must answer itself.
+        With "active" a canary or a test in the chat may choose another one for `conversation`
+        (`xeno.experiments.routing`). Only "active" falls back to the base; a version that is
+        named must answer itself.
 
         Raises:
             XenoError: the version named is not there, damaged, or of another base.
@@ -70,19 +76,21 @@ class Serving:
         if wanted != "active":
             return self._opened(profile, Registry(profile).get(wanted))
         deployment, notice = Deployment(profile), None
+        routed = route(profile, conversation)
         try:
-            active = deployment.active()
+            active = Registry(profile).get(routed.address) if routed.address else None
             while active is not None:
                 try:
-                    return replace(self._opened(profile, active), fallback=notice)
+                    choice = self._opened(profile, active)
+                    return replace(choice, fallback=notice, trial=routed.trial)
                 except DamagedDataError as error:
                     damaged, active = active, deployment.fall_back(active, str(error))
                     answers = "the base model" if active is None else active.label
                     notice = f"{damaged.label} is damaged and quarantined, {answers} answered: "
                     notice += str(error)
         except XenoError as error:
-            return fallen_back(profile.name, error)
-        return Choice(profile.name, fallback=notice)
+            return replace(fallen_back(profile.name, error), trial=routed.trial)
+        return Choice(profile.name, fallback=notice, trial=routed.trial)
 
     def use(self, choice: Choice) -> float:
         """Put `choice` into the engine and return the seconds that took.
@@ -156,13 +164,17 @@ class Serving:
                 "Choose that base model, or another version.",
             )
 
+        cached = True
+
         def load() -> Adapter:
+            nonlocal cached
+            cached = False
             tensors, _ = Registry(profile).load(version.address)
             self.engine.check(tensors, version.manifest.adapter)
             return Adapter(version.address, tensors, version.manifest.adapter)
 
         adapter = self.cache.get((profile.name, version.address), load)
-        return Choice(profile.name, version, adapter)
+        return Choice(profile.name, version, adapter, cached=cached)
 
 
 def fallen_back(user: str, error: BaseException) -> Choice:

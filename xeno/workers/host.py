@@ -105,8 +105,9 @@ class Host:
 
     def _reply(self, command: Generate) -> ReplyFinished:
         serving = self._loaded()
+        choice = serving.find(self._opened(), command.version, command.conversation)
         answer = serving.answer(
-            serving.find(self._opened(), command.version),
+            choice,
             command.messages,
             command.sampling,
             falls_back=command.version == "active",
@@ -130,6 +131,8 @@ class Host:
             switch_seconds=answer.switch_seconds,
             memory_bytes=answer.memory_bytes,
             fallback=answer.fallback,
+            trial=choice.trial,
+            cache_hit=choice.cached,
         )
 
     def _read_ahead(self, command: Generate, finished: ReplyFinished) -> None:

@@ -1,0 +1,315 @@
+"""A version tried in a part of the conversations, and taken back by itself where it does worse.
+
+After every reply (`Canaries.watch`, in the transaction that keeps the reply) four rules are read:
+
+- errors: more than 15 % of the latest requests brought no reply of the version, of 20 at least;
+- slowness: replies take more than 5 s on average, of 10 at least, and more than 1.25 times what
+  the active version's take meanwhile;
+- memory: the latest 3 replies all left the host with more than the limit;
+- acceptance: fewer replies are accepted (no thumb down, correction or regeneration) than of the
+  active version, by a test that is wrong about 5 % of versions that are as good, however long
+  they are tried (`sequential.Worse`); 5 conversations of either side at least.
+
+The first rule that holds ends the trial. The version's state changes by the same steps as by
+hand (`xeno.versions.deployment`); what was known is written down with every decision.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from xeno.errors import InvalidValueError
+from xeno.experiments import decisions
+from xeno.experiments.decisions import Decision
+from xeno.experiments.sequential import ALPHA, Worse
+from xeno.experiments.trials import TrialReply, replies, sittings
+from xeno.store.profile import Profile
+from xeno.versions.deployment import Deployment
+from xeno.versions.registry import Version
+
+_LATEST = 100  # requests that errors and slowness are read from
+_REQUESTS, _REPLIES, _READINGS, _CONVERSATIONS = 20, 10, 3, 5  # evidence at least
+_SLOWER = 1.25
+_MEMORY_SHARE = 0.9  # of the machine's memory, where no limit is given
+_SETTLED = """
+SELECT canaries.*, versions.state FROM canaries
+LEFT JOIN versions ON versions.address = canaries.address AND deleted IS NULL
+WHERE ended IS NULL AND coalesce(state, '') <> 'canary'
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a canary is taken back for: more than this share of errors, seconds per reply, bytes
+    of the model host; `alpha` is the false-alarm rate of the test of acceptance."""
+
+    memory_bytes: float
+    error_rate: float = 0.15
+    seconds: float = 5.0
+    alpha: float = ALPHA
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A trial. `traffic` (0 to 1) of the conversations get the version `address`."""
+
+    id: int
+    address: str
+    traffic: float
+    limits: Limits
+    created: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is known of one side: of its latest 100 requests, and of its conversations.
+    `memory_bytes` is the least of its latest 3 readings, None where there were fewer."""
+
+    requests: int
+    failed: int
+    replies: int
+    seconds: float | None
+    memory_bytes: float | None
+    conversations: int
+    acceptance: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a canary does beside the active version. `evidence` that its replies are accepted less
+    often is enough at `needed`."""
+
+    canary: Arm
+    active: Arm
+    evidence: float
+    needed: float
+    worse: bool
+
+
+class Canaries:
+    """The trials of one profile, one at a time."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._db = profile.db
+        self._deployment = Deployment(profile)
+
+    def start(
+        self,
+        ref: int | str,
+        traffic: float,
+        *,
+        seconds: float = Limits.seconds,
+        memory_bytes: float | None = None,
+        override: str = "",
+    ) -> Canary:
+        """Let `ref` answer in `traffic` (above 0, up to 1) of the conversations from now on, in
+        place of the canary there may be.
+
+        Args:
+            seconds: the limit of the mean time of a reply.
+            memory_bytes: the limit of the host's memory; None is 90 % of the machine's.
+            override: as in `Deployment.deploy`.
+
+        Raises:
+            InvalidValueError: no such share or version, it did not pass the gate, it answers
+                already, or a test goes on in the chat.
+            DamagedDataError: if it is damaged.
+        """
+        _require_share(traffic)
+        limits = Limits(memory_bytes=memory_bytes or _default_memory(), seconds=seconds)
+        with self._db.transaction() as connection:
+            self._require_no_test()
+            self.settle()
+            earlier = self.current()
+            version = self._deployment.try_out(ref, "A canary was started.", override=override)
+            if earlier is not None:
+                reason = f"{version.label} is tried instead."
+                self._close(earlier, "replaced", reason)
+            canary_id = connection.execute(
+                "INSERT INTO canaries (address, traffic, limits, created) VALUES (?, ?, ?, ?)",
+                (version.address, traffic, json.dumps(asdict(limits)), time.time()),
+            ).lastrowid
+            reason = f"{version.label} answers in {100 * traffic:.3g} % of the conversations."
+            numbers = {"traffic": traffic, "limits": asdict(limits), "canary": canary_id}
+            decisions.write(self._db, version.address, "started", reason, numbers)
+        started = self.current()
+        assert started is not None
+        return started
+
+    def current(self) -> Canary | None:
+        """The trial that goes on."""
+        row = self._db.one(
+            "SELECT canaries.* FROM canaries JOIN versions "
+            "ON versions.address = canaries.address WHERE ended IS NULL AND state = 'canary'"
+        )
+        if row is None:
+            return None
+        limits = Limits(**json.loads(row["limits"]))
+        return Canary(row["id"], row["address"], row["traffic"], limits, row["created"])
+
+    def label(self, canary: Canary) -> str:
+        """What the user calls the version that is tried, such as "v3"."""
+        row = self._db.one("SELECT number FROM versions WHERE address = ?", (canary.address,))
+        return canary.address[:12] if row is None else f"v{row['number']}"
+
+    def promote(self, reason: str = "") -> Version:
+        """Let the canary answer everywhere.
+
+        Raises:
+            InvalidValueError: if there is none.
+            DamagedDataError: if it is damaged; what answered before still does.
+        """
+        with self._db.transaction():
+            canary = self.current()
+            version = self._deployment.promote(reason)
+            if canary is not None:
+                self._close(canary, "promoted", reason or f"{version.label} was promoted.")
+        return version
+
+    def stop(self, reason: str = "") -> None:
+        """Take the canary back by hand. Raises InvalidValueError if there is none."""
+        with self._db.transaction():
+            canary = self.current()
+            if canary is None:
+                raise InvalidValueError(
+                    "There is no canary to take back.", "No version is being tried."
+                )
+            reason = reason or "It was taken back by hand."
+            self._deployment.set_state(canary.address, "rolled_back", reason)
+            self._close(canary, "rolled_back", reason)
+
+    def standing(self, canary: Canary) -> Standing:
+        """What is known of `canary` now."""
+        found = replies(self._db, "canary", canary.id)
+        test, scores = Worse(canary.limits.alpha), {"a": list[float](), "b": list[float]()}
+        for sitting in sittings(found):
+            if sitting.acceptance is not None:
+                test.add(sitting.arm == "b", sitting.acceptance)
+                scores[sitting.arm].append(sitting.acceptance)
+        active, tried = (
+            _arm([each for each in found if each.arm == arm][-_LATEST:], scores[arm])
+            for arm in ("a", "b")
+        )
+        return Standing(tried, active, test.evidence, test.needed, test.found)
+
+    def watch(self) -> Decision | None:
+        """Take the canary back if a rule says so; the decision. To be called after each of its
+        requests, in the transaction that keeps it."""
+        self.settle()
+        canary = self.current()
+        if canary is None:
+            return None
+        standing = self.standing(canary)
+        reason = broken_rule(canary.limits, standing)
+        if reason is None:
+            return None
+        with self._db.transaction():
+            self._deployment.set_state(canary.address, "rolled_back", reason)
+            return self._close(canary, "rolled_back", reason, automatic=True, standing=standing)
+
+    def settle(self) -> None:
+        """Close the trial whose version was promoted, rolled back or deleted by other means."""
+        if self._db.one(_SETTLED) is None:
+            return
+        with self._db.transaction():
+            row = self._db.one(_SETTLED)
+            if row is None:
+                return  # another process was quicker
+            limits = Limits(**json.loads(row["limits"]))
+            canary = Canary(row["id"], row["address"], row["traffic"], limits, row["created"])
+            promoted = row["state"] == "active"
+            reason = "It was deployed." if promoted else f"It is {row['state'] or 'deleted'} now."
+            self._close(canary, "promoted" if promoted else "rolled_back", reason)
+
+    def _close(
+        self,
+        canary: Canary,
+        outcome: decisions.Action,
+        reason: str,
+        *,
+        automatic: bool = False,
+        standing: Standing | None = None,
+    ) -> Decision:
+        with self._db.transaction() as connection:
+            connection.execute(
+                "UPDATE canaries SET ended = ?, outcome = ? WHERE id = ?",
+                (time.time(), outcome, canary.id),
+            )
+            numbers = {
+                **asdict(standing or self.standing(canary)),
+                "traffic": canary.traffic,
+                "limits": asdict(canary.limits),
+            }
+            return decisions.write(
+                self._db, canary.address, outcome, reason, numbers, automatic=automatic
+            )
+
+    def _require_no_test(self) -> None:
+        row = self._db.one("SELECT name FROM ab_tests WHERE in_chat = 1 AND ended IS NULL")
+        if row is not None:
+            raise InvalidValueError(
+                "No canary was started.",
+                f"The test {row['name']!r} goes on in the chat, and a conversation can take "
+                "part in one trial only.",
+                f"End it first: xeno ab end {row['name']}.",
+            )
+
+
+def broken_rule(limits: Limits, standing: Standing) -> str | None:
+    """The sentence that says which limit the canary broke, None while it keeps to all."""
+    arm, active = standing.canary, standing.active
+    if arm.requests >= _REQUESTS and arm.failed > limits.error_rate * arm.requests:
+        return (
+            f"{arm.failed} of {arm.requests} requests failed: more than "
+            f"{100 * limits.error_rate:.3g} %."
+        )
+    usual = active.seconds or 0.0 if active.replies >= _REPLIES else 0.0
+    allowed = max(limits.seconds, _SLOWER * usual)
+    if arm.replies >= _REPLIES and arm.seconds is not None and arm.seconds > allowed:
+        return f"Replies take {arm.seconds:.1f} s on average: more than {allowed:.1f} s."
+    if arm.memory_bytes is not None and arm.memory_bytes > limits.memory_bytes:
+        return (
+            f"The model host takes {arm.memory_bytes / 1e9:.2f} GB: more than "
+            f"{limits.memory_bytes / 1e9:.2f} GB."
+        )
+    enough = min(arm.conversations, active.conversations) >= _CONVERSATIONS
+    if standing.worse and enough and arm.acceptance is not None and active.acceptance is not None:
+        return (
+            f"{100 * arm.acceptance:.0f} % of its replies were accepted, of the active version's "
+            f"{100 * active.acceptance:.0f} %; a version as good would look so in "
+            f"{100 * limits.alpha:.3g} % of trials at most."
+        )
+    return None
+
+
+def _arm(latest: Sequence[TrialReply], scores: Sequence[float]) -> Arm:
+    times = [each.seconds for each in latest if each.seconds is not None]
+    memory = [each.memory_bytes for each in latest if each.memory_bytes][-_READINGS:]
+    return Arm(
+        requests=len(latest),
+        failed=sum(each.failed for each in latest),
+        replies=len(times),
+        seconds=sum(times) / len(times) if times else None,
+        memory_bytes=min(memory) if len(memory) == _READINGS else None,
+        conversations=len(scores),
+        acceptance=sum(scores) / len(scores) if scores else None,
+    )
+
+
+def _require_share(traffic: float) -> None:
+    if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not 0 < traffic <= 1:
+        raise InvalidValueError(
+            f"{traffic!r} is not a share of the conversations.",
+            "A share is above 0 and up to 1.",
+            "Use 0.1 to try the version in one conversation of ten.",
+        )
+
+
+def _default_memory() -> float:
+    import psutil
+
+    return _MEMORY_SHARE * float(psutil.virtual_memory().total)
