@@ -51,7 +51,7 @@ class CanaryPanel(Card):
         self.model: RowsModel[tuple[str, Arm]] = RowsModel(_columns(), self)
         self.table = Table("How the canary does", "No version is being tried.", sortable=False)
         self.table.show_model(self.model)
-        self.table.widths(10, 8, 6, 8, 8, 8)
+        self.table.widths(9, 7, 5, 7, 7, 7)
         self.table.setFixedHeight(self.table.fontMetrics().height() * 2 * 3 + 8)
         self.beginning, self.going = QWidget(), QWidget()
         self.beginning.setLayout(row(self.version, self.traffic, self.start, None))
@@ -97,7 +97,7 @@ class CanaryPanel(Card):
 
     def _show_going(self, state: CanaryState) -> None:
         standing, limits = state.standing, state.canary.limits
-        self.model.show([(state.label, standing.canary), ("Active version", standing.active)])
+        self.model.show([(state.label, standing.canary), ("Active", standing.active)])
         self.told.setText(
             f"{state.label} answers in {share(state.canary.traffic)} of the conversations. It is "
             f"taken back at over {share(limits.error_rate)} errors, {limits.seconds:g} s per "

@@ -11,6 +11,7 @@ from xeno.events import CanaryRolledBack, MetricDegraded, ReplyFinished
 from xeno.experiments import trials
 from xeno.experiments.canary import Canaries
 from xeno.experiments.routing import BASE, route
+from xeno.performance import summary
 from xeno.performance.alerts import Alert
 from xeno.performance.metrics import PerformanceTracker
 from xeno.store.profile import Profile
@@ -53,11 +54,12 @@ class Observer:
 
         Args:
             conversation_id: of the request.
-            version: what was asked for: "active", "base" or a content address.
+            version: who was asked: "active", "base", a label such as "v3" or a content address.
         """
         with self._profile.db.transaction():
             routed = route(self._profile, conversation_id) if version == "active" else None
-            model = version if routed is None else routed.address or BASE
+            named = summary.model_named(self._profile, version)
+            model = named if routed is None else routed.address or BASE
             alerts = self._tracker.record_metrics(model, {"error": 1.0})
             if routed is None or routed.trial is None or conversation_id is None:
                 return tuple(map(_degraded, alerts))

@@ -15,26 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from xeno.errors import InvalidValueError
-from xeno.events import ChatMessage, ReplyFinished, Sampling
+from xeno.events import ChatMessage, Sampling
 from xeno.experiments.ab import ABTest, ABTestingManager
 from xeno.feedback.recorder import FeedbackRecorder
+from xeno.store.conversations import Conversations
 from xeno.store.pairs import Pair
 from xeno.store.profile import Profile
 
 if TYPE_CHECKING:
-    from xeno.feedback.asking import Answer
+    from xeno.feedback.asking import Answer, Handle
 
 EVERY = 4  # replies between two questions
 _TRIES = 3  # until the two replies differ
 _SAMPLING = Sampling(max_tokens=256, temperature=0.7, top_p=0.95)
-
-
-class Handle(Protocol):
-    """A reply on its way; see `xeno.workers.host_client.ReplyHandle`."""
-
-    def result(self, timeout: float | None = None) -> ReplyFinished: ...
-
-    def stop(self) -> None: ...
 
 
 class Host(Protocol):
@@ -89,7 +82,7 @@ class SideBySide:
             XenoError: one of the versions cannot answer.
         """
         self._stopped.clear()
-        test, message_id = self._tests.in_chat(), self._latest_reply()
+        test, message_id = self._tests.in_chat(), Conversations(self._db).latest_reply()
         if test is None or message_id is None:
             return None
         prompt = self._recorder.prompt_of(message_id)
@@ -175,10 +168,3 @@ class SideBySide:
             if all(texts) and texts[0] != texts[1]:
                 return texts[0], texts[1]
         return None
-
-    def _latest_reply(self) -> str | None:
-        row = self._db.one(
-            "SELECT id FROM messages WHERE role = 'assistant' AND superseded = 0 "
-            "ORDER BY created DESC, position DESC LIMIT 1"
-        )
-        return None if row is None else str(row["id"])

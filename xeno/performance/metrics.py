@@ -20,19 +20,20 @@ from xeno.store.user import OfUser
 
 # A reply is accepted unless it got a thumb down, was corrected, or was regenerated.
 NOT_ACCEPTED = "kind = 'correction' OR (kind IN ('thumb', 'choice') AND value < 0)"
-_REPLIES = f"""
-SELECT rowid AS seq, id, coalesce(version, 'base') AS model_name, created,
-    superseded = 0 AND id NOT IN (SELECT message_id FROM feedback WHERE {NOT_ACCEPTED})
-        AS accepted
-FROM messages WHERE role = 'assistant'
-"""
-_DERIVED = {
-    "accepted": f"SELECT created, CAST(accepted AS REAL) AS value, seq, model_name "
-    f"FROM ({_REPLIES})",
-    "rating": "SELECT feedback.created, feedback.value, feedback.rowid AS seq, "
-    "coalesce(version, 'base') AS model_name FROM feedback "
-    "JOIN messages ON messages.id = message_id WHERE kind = 'rating'",
+DERIVED = {
+    "accepted": "SELECT created, CAST(superseded = 0 AND id NOT IN "
+    f"(SELECT message_id FROM feedback WHERE {NOT_ACCEPTED}) AS REAL) AS value, rowid AS seq "
+    "FROM messages WHERE role = 'assistant' AND version IS ?",
+    "rating": "SELECT feedback.created, feedback.value, feedback.rowid AS seq FROM feedback "
+    "JOIN messages ON messages.id = message_id WHERE kind = 'rating' AND version IS ?",
 }
+"""Metrics that are read from the replies: created, value and seq of each, of one version (NULL
+is the base; see `version_of`)."""
+
+
+def version_of(model_name: str) -> str | None:
+    """How the replies of this model name their version."""
+    return None if model_name == "base" else model_name
 
 
 class PerformanceTracker(OfUser):
@@ -100,18 +101,11 @@ class PerformanceTracker(OfUser):
         self, model_name: str, metric_name: str, limit: int = 10_000
     ) -> list[tuple[float, float]]:
         """The last `limit` points as (Unix seconds, value), oldest first; all if negative."""
-        if metric_name in _DERIVED and not self._series_id(model_name, metric_name):
-            rows = self._profile.db.read(
-                f"SELECT created, value FROM ({_DERIVED[metric_name]}) WHERE model_name = ? "
-                "ORDER BY created DESC, seq DESC LIMIT ?",
-                (model_name, limit),
-            )
-        else:
-            rows = self._profile.db.read(
-                "SELECT created, value FROM measurements WHERE series = ? "
-                "ORDER BY created DESC, id DESC LIMIT ?",
-                (self._series_id(model_name, metric_name), limit),
-            )
+        points, key = self._points(model_name, metric_name)
+        rows = self._profile.db.read(
+            f"SELECT created, value FROM ({points}) ORDER BY created DESC, seq DESC LIMIT ?",
+            (key, limit),
+        )
         return [(row["created"], row["value"]) for row in reversed(rows)]
 
     def get_statistics(self, model_name: str, metric_name: str) -> dict[str, float | int | None]:
@@ -143,29 +137,28 @@ class PerformanceTracker(OfUser):
 
     def watch_replies(self, model_name: str) -> list[Alert]:
         """To be called after a reply: the warnings about what is read from the replies."""
-        found = [self._look(model_name, metric) for metric in _DERIVED]
+        found = [self._look(model_name, metric) for metric in DERIVED]
         return [alert for alert in found if alert is not None]
 
     def _look(self, model_name: str, metric: str) -> Alert | None:
         """A look at every `EVERY`th point."""
-        series = self._series_id(model_name, metric)
-        if metric in _DERIVED and series is None:
-            counted = f"SELECT count(*) FROM ({_DERIVED[metric]}) WHERE model_name = ?"
-            row = self._profile.db.one(counted, (model_name,))
-        else:
-            counted = "SELECT count(*) FROM measurements WHERE series = ?"
-            row = self._profile.db.one(counted, (series,))
+        points, key = self._points(model_name, metric)
+        row = self._profile.db.one(f"SELECT count(*) FROM ({points})", (key,))
         count = int(row[0]) if row else 0
         if not count or count % EVERY:
             return None
         return self._alerts.look(model_name, metric, self.series(model_name, metric, trends.WINDOW))
 
-    def _series_id(self, model_name: str, metric: str) -> int | None:
+    def _points(self, model_name: str, metric: str) -> tuple[str, int | str | None]:
+        """The query of created, value and seq of a metric's points, and its one parameter."""
         row = self._profile.db.one(
             "SELECT id FROM metric_series WHERE model_name = ? AND metric = ?",
             (model_name, metric),
         )
-        return None if row is None else int(row["id"])
+        if row is None and metric in DERIVED:
+            return DERIVED[metric], version_of(model_name)
+        stored = "SELECT created, value, id AS seq FROM measurements WHERE series = ?"
+        return stored, None if row is None else int(row["id"])
 
 
 def _require(model_name: str, metric: str, value: object) -> None:

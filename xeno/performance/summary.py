@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xeno.performance.metrics import NOT_ACCEPTED
+from xeno.performance.metrics import DERIVED, NOT_ACCEPTED, version_of
 from xeno.store.profile import Profile
 
 BASE = "base"
@@ -97,7 +97,7 @@ def summaries(profile: Profile) -> list[Summary]:
 def metrics(profile: Profile) -> list[str]:
     """The names of all metrics that anything was measured of, sorted."""
     rows = profile.db.read("SELECT DISTINCT metric FROM metric_series")
-    derived = ("accepted", "rating") if profile.db.one("SELECT 1 FROM messages LIMIT 1") else ()
+    derived = DERIVED if profile.db.one("SELECT 1 FROM messages LIMIT 1") else ()
     return sorted({*derived, *(row["metric"] for row in rows)})
 
 
@@ -124,9 +124,9 @@ def line(
 ) -> list[tuple[float, float]]:
     """`metric` of `model` over time, for drawing: where there are many points, the means of up
     to 300 equally long spans, each at the mean time of its points."""
-    if metric in ("accepted", "rating"):
-        points = _derived(model, metric)
-        params: tuple[Any, ...] = (model, since)
+    if metric in DERIVED:
+        points = f"SELECT created, value FROM ({DERIVED[metric]}) WHERE created >= ?"
+        params: tuple[Any, ...] = (version_of(model), since)
     else:
         points = (
             "SELECT measurements.created, value FROM measurements JOIN metric_series "
@@ -147,20 +147,6 @@ def line(
             (*params, span[0], width),
         )
     return [(row[0], row[1]) for row in rows]
-
-
-def _derived(model: str, metric: str) -> str:
-    version = "version IS NULL AND ? = 'base'" if model == BASE else "version = ?"
-    if metric == "rating":
-        return (
-            "SELECT feedback.created, feedback.value FROM feedback JOIN messages "
-            f"ON messages.id = message_id WHERE kind = 'rating' AND {version} "
-            "AND feedback.created >= ?"
-        )
-    return (
-        f"SELECT created, (superseded = 0 AND id NOT IN ({_NOT_ACCEPTED})) AS value "
-        f"FROM messages WHERE role = 'assistant' AND {version} AND created >= ?"
-    )
 
 
 def _versions(profile: Profile) -> dict[str, Any]:
