@@ -11,7 +11,7 @@ from test_ab_testing import finished, talk
 from version_parts import passed, release
 
 from xeno import ABTestingManager, PerformanceTracker
-from xeno.errors import InvalidValueError
+from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.events import CanaryRolledBack
 from xeno.experiments.canary import Arm, Canaries, Limits, Standing, broken_rule
 from xeno.experiments.decisions import history
@@ -220,6 +220,18 @@ def test_one_trial_at_a_time(profile: Profile, canaries: Canaries) -> None:
     canaries.start("v3", 0.2)
     assert (state(profile), state(profile, "v3")) == ("retired", "canary")
     assert [each.action for each in history(profile.db)][:2] == ["started", "replaced"]
+
+
+def test_a_damaged_version_is_not_tried_and_stays_quarantined(
+    profile: Profile, canaries: Canaries
+) -> None:
+    address = Deployment(profile)._registry.get(TRIED).address
+    (file,) = profile.paths.versions.glob(f"{address}*")
+    file.write_bytes(b"nothing of it")
+    with pytest.raises(DamagedDataError):
+        canaries.start(TRIED, 0.5)
+    assert state(profile) == "quarantined"
+    assert canaries.current() is None
 
 
 End = Callable[[Profile], object]
