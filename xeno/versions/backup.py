@@ -45,7 +45,7 @@ _SALT = 32
 _PIECE = 2**20
 _LINE = 2**16
 _DATABASE = "profile.db"
-_NAMES = re.compile(r"profile\.db|versions/[0-9a-f]{64}\.xeno|intents/classifier\.sealed")
+_NAMES = re.compile(r"profile\.db|versions/[0-9a-f]{64}\.xeno")
 _SHORTEST = 8
 Told = Callable[[float, str], None]
 
@@ -198,12 +198,10 @@ def restore(
 
 
 def _contents(profile: Profile, snapshot: Path) -> tuple[_About, dict[str, Path]]:
-    """What is stored under which name. Every version that the database knows must be there."""
-    folder = profile.paths.folder
+    """What is stored under which name."""
     parts = {_DATABASE: snapshot}
-    found = [*profile.paths.versions.glob("*.xeno"), folder / "intents" / "classifier.sealed"]
-    for path in sorted(found):
-        name = f"{path.parent.name}/{path.name}"
+    for path in sorted(profile.paths.versions.glob("*.xeno")):
+        name = f"versions/{path.name}"
         if path.is_file() and _NAMES.fullmatch(name):
             parts[name] = path
     description = keys.describe(profile.paths)

@@ -14,14 +14,17 @@ from xeno.errors import ChildError, InvalidValueError
 from xeno.events import (
     AdapterImported,
     Command,
+    CompareVersions,
     Event,
     ExportVersion,
     ImportAdapter,
     OpenProfile,
     StopWork,
     VersionExported,
+    VersionsCompared,
     WorkProgress,
 )
+from xeno.gate.side_by_side import compare
 from xeno.models.base import inspect_base
 from xeno.store.profile import Profile
 from xeno.versions import hub
@@ -60,6 +63,8 @@ class Worker:
                 return self._export(profile, command)
             case ImportAdapter():
                 return self._import(profile, command)
+            case CompareVersions():
+                return self._compare(profile, command)
             case _:
                 raise ChildError(f"This process does not know the command {command.type}.")
 
@@ -130,6 +135,18 @@ class Worker:
             known=made.known,
             notes=made.notes,
         )
+
+    def _compare(self, profile: Profile, order: CompareVersions) -> VersionsCompared:
+        found = compare(
+            profile,
+            order.versions,
+            inspect_base(base_folder(profile), profile.home),
+            order.prompts,
+            self._progress,
+            held_out=order.held_out,
+            max_tokens=order.max_tokens,
+        )
+        return VersionsCompared(comparison=found.model_dump(mode="json"))
 
     def _progress(self, share: float, text: str) -> None:
         if self._stopping:
