@@ -7,6 +7,7 @@ status 1.
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 
@@ -150,7 +151,7 @@ class Worker:
 
     def _progress(self, share: float, text: str) -> None:
         if self._stopping:
-            raise ChildError("It was stopped.", "Nothing is left of it.", "Start it again.")
+            raise _stopped()
         self.channel.emit(WorkProgress(share=share, text=text))
 
     def _urgent(self, command: Command) -> bool:
@@ -158,6 +159,15 @@ class Worker:
         return isinstance(command, StopWork)
 
 
+def _stopped() -> ChildError:
+    return ChildError("It was stopped.", "Nothing is left of it.", "Start it again.")
+
+
+def _terminated(*_: object) -> None:
+    raise _stopped()  # so that what is half done is cleared away
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)
     worker = Worker()
     run_child(worker.work, worker.channel.emit)
