@@ -26,7 +26,7 @@ from xeno.store import keys
 from xeno.store.conversations import Conversations
 from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile, list_profiles, open_profile
-from xeno.versions import backup
+from xeno.versions import backup, backup_file
 from xeno.versions.backup import back_up, restore
 from xeno.versions.registry import Registry
 
@@ -120,7 +120,7 @@ def test_a_backup_cut_at_the_end_of_a_piece_is_refused(
 ) -> None:
     back_up(profile, file, PASSPHRASE)
     content = file.read_bytes()
-    start = len(backup._MAGIC) + 32 + len(b"XENOSEAL1\n") + 32
+    start = len(backup_file._MAGIC) + 32 + len(b"XENOSEAL1\n") + 32
     file.write_bytes(content[: start + 64 * 1024 + 16])
     with pytest.raises(XenoError, match=r"damaged|does not open"):
         restore(elsewhere, file, PASSPHRASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from test_gguf import CONFIG, adapter_for
 from tiny_models import make_llama
 from transformers import AutoModelForCausalLM
 
-from xeno.errors import DamagedDataError, InvalidValueError, XenoError
+from xeno.errors import ChildError, DamagedDataError, InvalidValueError, XenoError
 from xeno.events import ExportVersion, VersionExported, WorkProgress
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
@@ -157,6 +158,27 @@ def test_a_child_exports_and_tells_how_far_it_is(
     assert (tmp_path / "out" / "adapter_config.json").is_file()
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["r"] == CONFIG.rank
     assert [each.share for each in seen] == sorted(each.share for each in seen)
+
+
+def test_an_export_that_is_stopped_leaves_nothing(
+    profile: Profile, starter: BaseModel, tmp_path: Path
+) -> None:
+    works: list[VersionWork] = []
+    asked = threading.Event()
+
+    def stop(progress: WorkProgress) -> None:
+        if progress.text.startswith("Asking the original"):  # a draft is there now
+            asked.wait(10.0)
+            works[0].stop()
+
+    order = ExportVersion(
+        version=released(profile, starter), form="peft", folder=str(tmp_path / "out" / "mine")
+    )
+    works.append(VersionWork(profile, order, stop))
+    asked.set()
+    with pytest.raises(ChildError, match="stopped"):
+        works[0].wait()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_personal_data_in_the_prompt_is_named_and_needs_consent(

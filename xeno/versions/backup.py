@@ -1,9 +1,7 @@
 """A profile in one encrypted file, and back: conversations, pairs, versions, ledger and key.
 
-The file is a magic, a salt, and a sealed stream (`container`) under a key that scrypt makes of the
-backup's passphrase. The stream is a line of JSON about the whole, then for each file a line with
-its name and size and its bytes, then a line that ends it. Names are few and fixed, so none can
-lead anywhere. Checkpoints of unfinished runs, logs and base models are left out.
+Checkpoints of unfinished runs, logs and base models are left out; `backup_file` says how the rest
+stands in the file.
 
 Restoring reads the whole stream into a folder of another name, opens the database there, and only
 then puts the folder in its place. The profile keeps its key and the keyring entry beside which
@@ -13,65 +11,23 @@ the ledger's head lies: what was spent after the backup is remembered, and count
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from xeno.errors import (
-    DamagedDataError,
-    FutureDataError,
-    InvalidValueError,
-    LockedProfileError,
-    StorageFullError,
-)
+from xeno.errors import InvalidValueError, StorageFullError
 from xeno.paths import Home, ProfilePaths
 from xeno.privacy import head
 from xeno.store import beside_key, files, keys
 from xeno.store.database import Database
 from xeno.store.keys import AskPassphrase, ProfileKey, Protection
 from xeno.store.profile import Profile, list_profiles
-from xeno.versions.container import seal, unseal
+from xeno.versions.backup_file import DATABASE, About, Told, known_name, unpack, write
 
-_MAGIC = b"XENOBACKUP1\n"
-_SALT = 32
-_PIECE = 2**20
-_LINE = 2**16
-_DATABASE = "profile.db"
-_NAMES = re.compile(r"profile\.db|versions/[0-9a-f]{64}\.xeno|intents/classifier\.sealed")
-_SHORTEST = 8
-Told = Callable[[float, str], None]
-
-
-class _About(BaseModel):
-    """The first line: what the stream holds. `ledger_head` is as it lies beside the key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int
-    profile: str
-    created: float
-    key: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
-    entry: str = Field(pattern=r"^[0-9a-f]{32}$")
-    ledger_head: str | None
-    files: int = Field(ge=1)
-    bytes: int = Field(ge=0)
-
-
-class _Entry(BaseModel):
-    """The line before a file's bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    size: int = Field(ge=0)
+_SHORTEST = 8  # characters of a passphrase
 
 
 @dataclass(frozen=True)
@@ -112,15 +68,13 @@ def back_up(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as aside:
             told(0.0, "Copying the database")
-            snapshot = Path(aside) / _DATABASE
+            snapshot = Path(aside) / DATABASE
             profile.db.copy_to(snapshot)  # encrypted under the profile's key
             about, parts = _contents(profile, snapshot)
             draft = Path(aside) / "backup"
-            salt = secrets.token_bytes(_SALT)
             with draft.open("xb") as file:
                 draft.chmod(0o600)
-                file.write(_MAGIC + salt)
-                seal(file, _stream(about, parts, told), *_key(passphrase, salt))
+                write(file, about, parts, passphrase, told)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -166,13 +120,13 @@ def restore(
     profiles = files.private_folder(home.folder / "profiles")
     aside = Path(tempfile.mkdtemp(dir=home.folder, prefix=".restore-"))
     try:
-        about, versions = _unpacked(path, passphrase, aside, told)
+        about, versions = unpack(path, passphrase, aside, told)
         key, wanted = ProfileKey.from_hex(about.key), name or about.profile
         target = home.profile(wanted)
         _require_place(home, wanted, key, replace)
         told(0.9, "Opening the database")
-        Database(aside / _DATABASE, key.database).close()
-        for leftover in aside.glob(f"{_DATABASE}.lock"):
+        Database(aside / DATABASE, key.database).close()
+        for leftover in aside.glob(f"{DATABASE}.lock"):
             leftover.unlink()
         inside = ProfilePaths(aside)
         _, description = keys.create_key(inside, new_passphrase, protection, (key, about.entry))
@@ -194,20 +148,15 @@ def restore(
     return BackupReport(path, wanted, about.created, versions, path.stat().st_size)
 
 
-# Writing ----------------------------------------------------------------------------------
-
-
-def _contents(profile: Profile, snapshot: Path) -> tuple[_About, dict[str, Path]]:
-    """What is stored under which name. Every version that the database knows must be there."""
-    folder = profile.paths.folder
-    parts = {_DATABASE: snapshot}
-    found = [*profile.paths.versions.glob("*.xeno"), folder / "intents" / "classifier.sealed"]
-    for path in sorted(found):
-        name = f"{path.parent.name}/{path.name}"
-        if path.is_file() and _NAMES.fullmatch(name):
+def _contents(profile: Profile, snapshot: Path) -> tuple[About, dict[str, Path]]:
+    """What is stored under which name."""
+    parts = {DATABASE: snapshot}
+    for path in sorted(profile.paths.versions.glob("*.xeno")):
+        name = f"versions/{path.name}"
+        if path.is_file() and known_name(name):
             parts[name] = path
     description = keys.describe(profile.paths)
-    about = _About(
+    about = About(
         format=1,
         profile=profile.name,
         created=time.time(),
@@ -218,151 +167,6 @@ def _contents(profile: Profile, snapshot: Path) -> tuple[_About, dict[str, Path]
         bytes=sum(path.stat().st_size for path in parts.values()),
     )
     return about, parts
-
-
-def _stream(about: _About, parts: dict[str, Path], told: Told) -> Iterator[bytes]:
-    done = 0
-    yield about.model_dump_json().encode() + b"\n"
-    for name, path in parts.items():
-        size = path.stat().st_size
-        yield _Entry(name=name, size=size).model_dump_json().encode() + b"\n"
-        with path.open("rb") as file:
-            for piece in _pieces(file, size):
-                done += len(piece)
-                told(done / max(about.bytes, 1), "Writing the backup")
-                yield piece
-    yield b"end\n"
-
-
-def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Exactly `size` bytes: a file that changes meanwhile must not shift what follows."""
-    left = size
-    while left:
-        piece = file.read(min(left, _PIECE))
-        if not piece:
-            raise OSError("a file of the profile became shorter meanwhile")
-        left -= len(piece)
-        yield piece
-
-
-def _key(passphrase: str, salt: bytes) -> tuple[bytes, bytes]:
-    """The key of a backup, and what it is bound to."""
-    return keys.stretched(passphrase, salt), _MAGIC + salt
-
-
-# Reading ----------------------------------------------------------------------------------
-
-
-class _Reader:
-    """Lines and bytes out of a sealed stream."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._held = pieces, bytearray()
-
-    def line(self) -> bytes:
-        while (end := self._held.find(b"\n")) < 0 and len(self._held) <= _LINE:
-            if not self._more():
-                break
-        if not 0 <= end <= _LINE:
-            raise _damaged("A line of it does not end.")
-        found = bytes(self._held[:end])
-        del self._held[: end + 1]
-        return found
-
-    def take(self, size: int) -> Iterator[bytes]:
-        left = size
-        while left:
-            if not self._held and not self._more():
-                raise _damaged("It ends too early.")
-            piece = bytes(self._held[:left])
-            del self._held[:left]
-            left -= len(piece)
-            yield piece
-
-    def ended(self) -> bool:
-        return not self._held and not self._more()
-
-    def _more(self) -> bool:
-        piece = next(self._pieces, None)
-        self._held += piece or b""
-        return piece is not None
-
-
-def _unpacked(path: Path, passphrase: str, folder: Path, told: Told) -> tuple[_About, int]:
-    """Write the files of a backup into `folder`: what it says of itself, and its versions."""
-    with _opened(path) as file:
-        magic = file.read(len(_MAGIC))
-        salt = file.read(_SALT)
-        if magic != _MAGIC or len(salt) < _SALT:
-            if magic.startswith(b"XENOBACKUP") and magic != _MAGIC:
-                raise FutureDataError(
-                    f"{path.name} was made by a later XENO.", "Its format is new.", "Update XENO."
-                )
-            raise _damaged("It is no backup of XENO's, or is cut off.")
-        told(0.0, "Opening the backup")
-        reader = _Reader(unseal(file, *_key(passphrase, salt)))
-        about = _about(reader, path)
-        versions = done = 0
-        seen: set[str] = set()
-        for _ in range(about.files):
-            entry = _entry(reader.line())
-            if not _NAMES.fullmatch(entry.name) or entry.name in seen:
-                raise _damaged(f"It names a file {entry.name[:80]!r}.")
-            seen.add(entry.name)
-            versions += entry.name.startswith("versions/")
-            target = folder / entry.name
-            files.private_folder(target.parent)
-            with target.open("xb") as out:
-                target.chmod(0o600)
-                for piece in reader.take(entry.size):
-                    out.write(piece)
-                    done += len(piece)
-                    told(0.9 * min(1.0, done / max(about.bytes, 1)), "Reading the backup")
-                out.flush()
-                os.fsync(out.fileno())
-        if reader.line() != b"end" or not reader.ended() or _DATABASE not in seen:
-            raise _damaged("It does not end as it should.")
-    return about, versions
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        if not path.is_file():
-            raise InvalidValueError(f"There is no file {path}.", "", "Check the path.")
-        return path.open("rb")
-    except OSError as error:
-        raise InvalidValueError(
-            f"{path} cannot be read.", str(error.strerror or error), "Check its permissions."
-        ) from error
-
-
-def _about(reader: _Reader, path: Path) -> _About:
-    try:
-        line = reader.line()
-    except DamagedDataError as error:
-        raise LockedProfileError(
-            f"{path.name} does not open.",
-            "The passphrase is not right, or the beginning of the file was changed.",
-            "Try again; upper and lower case matter.",
-        ) from error
-    try:
-        about = _About.model_validate_json(line)
-    except ValidationError as error:
-        raise _damaged("What it says of itself cannot be read.") from error
-    if about.format != 1:
-        raise FutureDataError(
-            f"{path.name} was made by a later XENO.",
-            f"Its format is {about.format}; this XENO knows format 1.",
-            "Update XENO.",
-        )
-    return about
-
-
-def _entry(line: bytes) -> _Entry:
-    try:
-        return _Entry.model_validate_json(line)
-    except ValidationError as error:
-        raise _damaged("What it says of a file cannot be read.") from error
 
 
 def _require_place(home: Home, name: str, key: ProfileKey, replace: bool) -> None:
@@ -392,7 +196,7 @@ def _require_place(home: Home, name: str, key: ProfileKey, replace: bool) -> Non
         )
 
 
-def _keep_head(inside: ProfilePaths, replaced: ProfilePaths | None, about: _About) -> None:
+def _keep_head(inside: ProfilePaths, replaced: ProfilePaths | None, about: About) -> None:
     """Keep the latest head of the ledger that is known: of the profile that is replaced, of the
     keyring, or else the backup's. The next look into the ledger compares it with the entries."""
     known = beside_key.kept(replaced, head.NAME) if replaced is not None else None
@@ -405,9 +209,3 @@ def _free(home: Home, name: str) -> Path:
     """Where the folder of a replaced profile goes."""
     folder = files.private_folder(home.folder / "replaced")
     return folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def _damaged(why: str) -> DamagedDataError:
-    return DamagedDataError(
-        "The backup cannot be used; nothing was changed.", why, "Use another backup."
-    )

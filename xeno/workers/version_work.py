@@ -7,6 +7,7 @@ status 1.
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,14 +15,17 @@ from xeno.errors import ChildError, InvalidValueError
 from xeno.events import (
     AdapterImported,
     Command,
+    CompareVersions,
     Event,
     ExportVersion,
     ImportAdapter,
     OpenProfile,
     StopWork,
     VersionExported,
+    VersionsCompared,
     WorkProgress,
 )
+from xeno.gate.side_by_side import compare
 from xeno.models.base import inspect_base
 from xeno.store.profile import Profile
 from xeno.versions import hub
@@ -60,6 +64,8 @@ class Worker:
                 return self._export(profile, command)
             case ImportAdapter():
                 return self._import(profile, command)
+            case CompareVersions():
+                return self._compare(profile, command)
             case _:
                 raise ChildError(f"This process does not know the command {command.type}.")
 
@@ -131,9 +137,21 @@ class Worker:
             notes=made.notes,
         )
 
+    def _compare(self, profile: Profile, order: CompareVersions) -> VersionsCompared:
+        found = compare(
+            profile,
+            order.versions,
+            inspect_base(base_folder(profile), profile.home),
+            order.prompts,
+            self._progress,
+            held_out=order.held_out,
+            max_tokens=order.max_tokens,
+        )
+        return VersionsCompared(comparison=found.model_dump(mode="json"))
+
     def _progress(self, share: float, text: str) -> None:
         if self._stopping:
-            raise ChildError("It was stopped.", "Nothing is left of it.", "Start it again.")
+            raise _stopped()
         self.channel.emit(WorkProgress(share=share, text=text))
 
     def _urgent(self, command: Command) -> bool:
@@ -141,6 +159,15 @@ class Worker:
         return isinstance(command, StopWork)
 
 
+def _stopped() -> ChildError:
+    return ChildError("It was stopped.", "Nothing is left of it.", "Start it again.")
+
+
+def _terminated(*_: object) -> None:
+    raise _stopped()  # so that what is half done is cleared away
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)
     worker = Worker()
     run_child(worker.work, worker.channel.emit)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xeno.errors import InvalidValueError, MemoryFullError, StorageFullError, XenoError
-from xeno.models.base import BaseModel
-from xeno.models.chat import load_tokenizer
+from xeno.models.base import BaseModel, inspect_base
+from xeno.models.chat import encode_prompt, load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.store import files
 from xeno.versions.adapter import AdapterConfig
@@ -154,8 +154,6 @@ class _Draft:
     def _merged(self) -> CheckReport:
         import torch
 
-        from xeno.models.base import inspect_base
-
         dtype: torch.dtype = getattr(torch, choose_dtype(self._base))
         model_folder.write(
             self._folder,
@@ -169,8 +167,6 @@ class _Draft:
         self._progress(0.7, "Loading it with transformers")
         exported = inspect_base(self._folder)
         model, tokenizer = load_model(exported, "float32"), load_tokenizer(exported)
-        from xeno.models.chat import encode_prompt
-
         for number, probe in enumerate(probes, start=1):
             if encode_prompt(tokenizer, probe.messages) != probe.ids:
                 raise check.blocked(f"Its tokenizer reads prompt {number} differently.")

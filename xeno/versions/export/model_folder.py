@@ -7,7 +7,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xeno.models.base import BaseModel
 from xeno.versions.adapter import AdapterConfig
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _SHARD = 2 * 10**9  # bytes; what is held in memory at a time
 _TEMPLATE = "chat_template.jinja"
 _TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"),
-    *("added_tokens.json", "vocab.json", "merges.txt", _TEMPLATE),
+    *("tokenizer.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", _TEMPLATE),
 )
 
 
@@ -42,12 +42,16 @@ def write(
     """
     from safetensors.torch import save_file
 
-    config = {key: value for key, value in base.config.items() if key != "_name_or_path"}
+    config = _without_paths(base.config)
     config.pop("torch_dtype", None)
     _write_json(folder / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
-    for name in (*_TOKENIZER_FILES, "generation_config.json"):
+    for name in _TOKENIZER_FILES:
         if (base.folder / name).is_file():
             shutil.copyfile(base.folder / name, folder / name)
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        if (base.folder / name).is_file():
+            content = json.loads((base.folder / name).read_text("utf-8"))
+            _write_json(folder / name, _without_paths(content))
     if not base.has_chat_template:  # the plain one that the chat and the training used
         (folder / _TEMPLATE).write_text(str(tokenizer.chat_template), encoding="utf-8")
     shards = _shards(base, dtype)
@@ -80,6 +84,11 @@ def _shards(base: BaseModel, dtype: torch.dtype) -> list[list[str]]:
         shards[-1].append(name)
         filled += size
     return shards
+
+
+def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` without where it was once loaded from."""
+    return {key: each for key, each in content.items() if not key.endswith("name_or_path")}
 
 
 def _write_json(path: Path, content: object) -> None:
