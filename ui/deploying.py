@@ -14,18 +14,27 @@ from xeno.workers import gate_client
 
 
 def deploy(
-    session: Session, ref: str, owner: QObject, after: Callable[[bool], None] | None = None
+    session: Session,
+    ref: str,
+    owner: QObject,
+    after: Callable[[bool], None] | None = None,
+    *,
+    override: str = "",
+    failed: Callable[[BaseException], None] | None = None,
 ) -> None:
     """Send the version `ref` through the gate and let it answer from the next reply on; the
     base model ("base") at once.
 
-    `after` is told whether it worked; a failure is shown by the window.
+    Args:
+        after: told whether it worked.
+        override: why it answers also if the gate says no; kept in the history.
+        failed: shows a failure in place of the window.
     """
 
     def work() -> Version | None:
-        return gate_client.deploy(session.profile, ref)
+        return gate_client.deploy(session.profile, ref, override=override)
 
-    _change(session, work, owner, after)
+    _change(session, work, owner, after, failed)
 
 
 def roll_back(
@@ -46,6 +55,7 @@ def _change(
     work: Callable[[], Version | None],
     owner: QObject,
     after: Callable[[bool], None] | None,
+    show: Callable[[BaseException], None] | None = None,
 ) -> None:
     def done(active: Version | None) -> None:
         if active is None:
@@ -60,7 +70,7 @@ def _change(
     def failed(error: BaseException) -> None:
         if after is not None:
             after(False)
-        session.tasks.failed.emit(error)
+        (show or session.tasks.failed.emit)(error)
         session.versions_changed.emit()
 
     session.do(work, done, owner=owner, failed=failed)

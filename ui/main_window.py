@@ -59,6 +59,7 @@ SHORTCUTS = (
     ("Ctrl+I", "Import preference pairs"),
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo, redo an edit of pairs"),
     ("1, 2, 0", "Between two replies: the first, the second, neither is better (or with Alt)"),
+    ("Ctrl+F, F2, Ctrl+T, Del", "In Versions: filter, describe, tag, delete"),
     ("Ctrl+S", "Export the conversation"),
     ("F5", "Refresh the open tab"),
     ("F1", "This list"),
@@ -231,6 +232,7 @@ class MainWindow(QMainWindow):
         session.plan_changed.connect(self._show_answering)
         self.names.changed.connect(self._show_answering)
         self.closed.connect(self.privacy.audit.close_run)
+        self.closed.connect(self.versions.close_work)
         self.training.privacy_wanted.connect(lambda: self.tabs.setCurrentWidget(self.privacy))
 
     # Status -------------------------------------------------------------------------------

@@ -2,269 +2,318 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
-from typing import Any
+from PyQt6.QtCore import QPoint, Qt
+from PyQt6.QtGui import QAction
+from PyQt6.QtWidgets import QDialog, QMenu, QSplitter, QVBoxLayout, QWidget
 
-from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QMenu, QMessageBox, QSplitter, QTextBrowser, QVBoxLayout, QWidget
-
-from ui.deploying import deploy, roll_back
-from ui.rows_model import Column, RowsModel
+from ui.adapter_import_dialog import AdapterImportDialog
+from ui.compare_dialog import BASE, CompareDialog
+from ui.deploy_dialog import DeployDialog
+from ui.deploying import roll_back
 from ui.session import Session
-from ui.widgets.basics import Card, allow, button, label, row
+from ui.version_actions import VersionActions, allow_action, delete_reason
+from ui.version_export_dialog import VersionExportDialog
+from ui.version_reading import Overview, overview
+from ui.version_words import titled
+from ui.widgets.basics import allow, button, label, on_key, row
+from ui.widgets.flow import Flow
 from ui.widgets.notice import Notice
-from ui.widgets.table import Table
-from ui.words import NONE, count, figure, moment, privacy, share, size
-from xeno.versions.deployment import Deployment
-from xeno.versions.registry import Registry, Version
-from xeno.versions.retention import purge_expired
+from ui.widgets.version_details import VersionDetails
+from ui.widgets.version_list import VersionList
+from ui.words import count, share, size
+from xeno.experiments.canary import Canaries
+from xeno.store.profile import Profile
+from xeno.versions.records import ASSISTANT
+from xeno.versions.registry import Version
 
-STATES = {
-    "candidate": "not checked yet",
-    "checked": "checked",
-    "canary": "tried in some replies",
-    "active": "answers now",
-    "retired": "retired",
-    "rolled_back": "rolled back",
-    "quarantined": "quarantined",
-}
-ACCURACY_BEFORE = "heldout_preference_accuracy_before"
-ACCURACY_AFTER = "heldout_preference_accuracy"
-_CHOOSE_FIRST = "Select a version in the table first."
+_ONE = "Select one version first."
+_DELETED = "It is deleted: restore it first."
 
 
 class VersionsTab(QWidget):
-    """The table of versions, the one selected in full, and what can be done with it."""
+    """The history of versions, the one selected in full, and what can be done with them.
+
+    What takes long has a dialog of its own beside the window, one at a time.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._registry = Registry(session.profile)
-        self._deployment = Deployment(session.profile)
-        self._active: Version | None = None
-        self._deployed_before = False
+        self._found: Overview | None = None
         self._busy = ""
+        self._dialog: QDialog | None = None
         self.notice = Notice(session.theme)
         self.answering = label("", "heading")
-        self.deploy = button("&Deploy", "primary", name="Deploy the selected version")
-        self.back = button("&Roll back", name="Roll back to the previous version")
-        self.back_to = button("Roll back &to", name="Roll back to a chosen version")
-        self.back_menu = QMenu(self.back_to)
-        self.back_to.setMenu(self.back_menu)
-        self.delete = button("D&elete…", "danger", name="Delete the selected version")
-        self.model: RowsModel[Version] = RowsModel(_columns(), self)
-        self.table = Table(
-            "Versions",
-            "No versions yet. Each training run that ends well makes one; until then the base "
-            "model answers.",
-        )
-        self.table.show_model(self.model)
-        self.table.widths(6, 12, 15, 11, 6, 6, 9, 4, 6)
-        self.details = QTextBrowser()
-        self.details.setAccessibleName("Details of the selected version")
-        self.details.setOpenLinks(False)
+        self.answering.setAccessibleName("Which version answers")
+        self.tried = label("")
+        self.tried.setAccessibleName("Which version is tried")
+        self.promote = button("&Promote", name="Let the canary answer everywhere")
+        self.take_back = button("Ta&ke back", name="Take the canary back")
+        self.deploy = button("&Deploy…", "primary", name="Check and deploy the selected version")
+        self.back = button("&Roll back", name="Roll back to what answered before")
+        self.compare = button("Co&mpare…", name="Compare versions")
+        self.export = button("E&xport…", name="Export the selected version")
+        self.delete = button("D&elete", "danger", name="Delete the selected versions")
+        self.restore = button("&Restore", name="Restore the selected deleted versions")
+        self.more = button("M&ore", name="More that can be done with versions")
+        self.list = VersionList(session)
+        self.details = VersionDetails(session)
+        self.room = label("", "tiny")
+        self.room.setAccessibleName("Room that versions take")
+        self.actions_ = VersionActions(session, self, self.notice)
+        self._build_menus()
         self._lay_out()
         self._connect()
         self._gate()
 
+    def _build_menus(self) -> None:
+        self.trial = QAction("Tr&y in a part of the conversations…", self)
+        self.import_adapter = QAction("&Import an adapter…", self)
+        actions = self.actions_
+        self.more_menu = QMenu(self.more)
+        self.context = QMenu(self.list)
+        self.context.addActions([self._twin(self.deploy), self.trial])
+        self.context.addActions([self._twin(self.compare), self._twin(self.export)])
+        for menu in (self.more_menu, self.context):
+            menu.setToolTipsVisible(True)
+            if menu is self.more_menu:
+                menu.addAction(self.trial)
+                menu.addMenu(actions.back_to)
+            menu.addSeparator()
+            menu.addAction(actions.tag)
+            menu.addMenu(actions.untag)
+            menu.addAction(actions.describe)
+            menu.addSeparator()
+            menu.addActions([actions.delete, actions.restore])
+        self.more_menu.addSeparator()
+        self.more_menu.addActions([self.import_adapter, actions.prune])
+        self.more.setMenu(self.more_menu)
+
+    def _twin(self, control: QWidget) -> QAction:
+        """An action of the context menu that does what a button does, while that is enabled."""
+        action = QAction(control.text(), self)  # type: ignore[attr-defined]
+        action.triggered.connect(lambda _=False: control.click())  # type: ignore[attr-defined]
+        self.context.aboutToShow.connect(
+            lambda: allow_action(action, "" if control.isEnabled() else control.toolTip())
+        )
+        return action
+
     def _lay_out(self) -> None:
-        head = Card()
-        head.add(self.answering)
-        head.add(row(self.deploy, self.back, self.back_to, self.delete, None))
-        split = QSplitter(Qt.Orientation.Vertical)
-        split.setChildrenCollapsible(False)
-        split.setHandleWidth(12)
-        split.addWidget(self.table)
-        split.addWidget(self.details)
-        split.setStretchFactor(0, 3)
-        split.setStretchFactor(1, 2)
+        self.trying = QWidget()
+        line = row(self.tried, self.promote, self.take_back)
+        line.setStretch(0, 1)
+        self.trying.setLayout(line)
+        upper, lower = QWidget(), QWidget()
+        for part, items in ((upper, (self.list,)), (lower, (self.details, self.room))):
+            column = QVBoxLayout(part)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(4)
+            for place, item in enumerate(items):
+                column.addWidget(item, 0 if place else 1)
+        self.split = QSplitter(Qt.Orientation.Vertical)
+        self.split.setChildrenCollapsible(False)
+        self.split.setHandleWidth(10)
+        self.split.addWidget(upper)
+        self.split.addWidget(lower)
+        self.split.setStretchFactor(0, 1)
+        self.split.setStretchFactor(1, 1)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(20, 18, 20, 20)
-        layout.setSpacing(14)
-        layout.addWidget(self.notice)
-        layout.addWidget(head)
-        layout.addWidget(split, 1)
+        layout.setContentsMargins(20, 14, 20, 12)
+        layout.setSpacing(10)
+        for part in (self.notice, self.answering, self.trying):
+            layout.addWidget(part)
+        layout.addLayout(
+            Flow(
+                self.deploy, self.back, self.compare, self.export, self.delete, self.restore,
+                self.more,
+            )
+        )  # fmt: skip
+        layout.addWidget(self.split, 1)
 
     def _connect(self) -> None:
         self._session.versions_changed.connect(self.reload)
-        selection = self.table.selectionModel()
-        assert selection is not None
-        selection.selectionChanged.connect(lambda *_: self._gate())
-        self.deploy.clicked.connect(self._deploy)
+        self.list.chosen_changed.connect(self._gate)
+        self.list.chosen_changed.connect(self._show_details)
+        self.list.opened.connect(lambda: self.details.bar.setFocus())
+        self.list.menu_wanted.connect(self._open_menu)
+        self.deploy.clicked.connect(self.open_deploy)
+        self.trial.triggered.connect(lambda _=False: self.open_deploy(trial=True))
         self.back.clicked.connect(lambda: self._roll_back(None))
-        self.delete.clicked.connect(self._delete)
-        self.table.activated.connect(lambda _: self.details.setFocus())
+        self.compare.clicked.connect(self.open_compare)
+        self.export.clicked.connect(self.open_export)
+        self.import_adapter.triggered.connect(lambda _=False: self.open_import())
+        self.delete.clicked.connect(self.actions_.delete_chosen)
+        self.restore.clicked.connect(self.actions_.restore_chosen)
+        self.promote.clicked.connect(self._promote)
+        self.take_back.clicked.connect(self._take_back)
+        on_key(self, "Ctrl+F", self.list.search.setFocus)
 
     def reload(self) -> None:
         """Read the versions and the history of deployments again."""
+        profile: Profile = self._session.profile
+        self._session.do(lambda: overview(profile), self._show, owner=self, key="versions")
 
-        def read() -> tuple[list[Version], Version | None, bool]:
-            purge_expired(self._session.profile)
-            versions = list(self._registry.all())
-            return versions, self._deployment.active(), bool(self._deployment.history())
+    # Showing ------------------------------------------------------------------------------
 
-        self._session.do(read, self._show, owner=self, key="versions")
+    def _show(self, found: Overview) -> None:
+        self._found = found
+        active, tried, canary = found.active, found.tried, found.canary
+        self.answering.setText(
+            "The base model answers, without any version."
+            if active is None
+            else f"{titled(active)} answers now."
+        )
+        self.trying.setVisible(tried is not None)
+        if tried is not None and canary is not None:
+            self.tried.setText(
+                f"{titled(tried)} is tried in {share(canary.traffic)} of the conversations."
+            )
+        self.room.setText(_room(found))
+        self.list.show_versions(found.versions, found.deleted)
+        self._show_details()
 
-    def _show(self, found: tuple[list[Version], Version | None, bool]) -> None:
-        chosen, before = self._chosen(), len(self.model.records)
-        versions, self._active, self._deployed_before = found
-        versions.sort(key=lambda each: -each.number)
-        grew = 0 < before < len(versions)
-        self.model.show(versions)
-        if versions:
-            rows = [each.address for each in versions]
-            kept = chosen is not None and chosen.address in rows and not grew
-            self.table.choose_row(rows.index(chosen.address) if kept and chosen else 0)
-        active = self._active
-        if active is None:
-            self.answering.setText("The base model answers, without any version.")
-        else:
-            how = privacy(active.manifest.private, active.manifest.epsilon)
-            self.answering.setText(f"{active.label} answers now ({how}).")
-        self.back_menu.clear()
-        for version in versions:
-            if active is None or version.address != active.address:
-                how = privacy(version.manifest.private, version.manifest.epsilon)
-                title = f"{version.label}, {moment(version.created)}, {how}"
-                self._offer(title, version.address)
-        if active is not None:
-            self._offer("Base model", "base")
-        self._gate()
-
-    def _offer(self, title: str, ref: str) -> None:
-        action = self.back_menu.addAction(title)
-        assert action is not None
-        action.triggered.connect(lambda: self._roll_back(ref))
-
-    def _chosen(self) -> Version | None:
-        chosen = self.table.chosen_row()
-        return self.model.records[chosen] if 0 <= chosen < len(self.model.records) else None
+    def _show_details(self) -> None:
+        chosen = self.list.chosen()
+        self.details.show_version(chosen[-1] if chosen else None)
 
     def _gate(self) -> None:
-        version = self._chosen()
-        self.details.setHtml(_describe(version) if version else "")
-        self.details.setVisible(version is not None)
-        active = version is not None and version.state == "active"
-        missing = self._busy or ("" if version else _CHOOSE_FIRST)
-        allow(self.deploy, missing or ("This version answers already." if active else ""))
-        cannot = "Deploy or roll back to another one first: this version answers now."
-        allow(self.delete, missing or (cannot if active else ""))
-        nothing = "" if self._deployed_before else "Nothing was deployed yet."
-        at_base = "" if self._active else "The base model answers; there is nothing before it."
-        allow(self.back, self._busy or nothing or at_base)
-        none = "" if self.back_menu.actions() else "There is nothing else to go back to."
-        allow(self.back_to, self._busy or nothing or none)
+        chosen, found = self.list.chosen(), self._found
+        deleted = any(each.deleted is not None for each in chosen)
+        one = "" if len(chosen) == 1 else _ONE
+        gone = _DELETED if deleted else ""
+        waits = self._busy
+        if self._dialog is not None:
+            waits = waits or f"“{self._dialog.windowTitle()}” is open; close it first."
+        serves = "This version answers already." if _is(chosen, "active") else ""
+        tried = "It is tried already: promote it, or take it back." if _is(chosen, "canary") else ""
+        none = "" if found is not None and found.versions else "There are no versions yet."
+        allow(self.deploy, none or one or gone or serves or waits)
+        allow_action(self.trial, none or one or gone or serves or tried or waits)
+        allow(self.back, self._busy or _nothing_before(found))
+        allow(self.compare, none or gone or waits)
+        allow(self.export, none or one or gone or waits)
+        allow_action(self.import_adapter, waits)
+        some = "" if chosen else "Select a version first."
+        allow(self.delete, none or some or gone or delete_reason(chosen))
+        allow(self.restore, some)
+        self.delete.setVisible(not self.list.shows_deleted)
+        self.restore.setVisible(self.list.shows_deleted)
+        for control in (self.promote, self.take_back):
+            allow(control, self._busy)
+        self.actions_.gate(chosen, found, self._roll_back)
 
-    def _work(self, busy: str) -> None:
-        self._busy = busy
+    def _open_menu(self, where: QPoint) -> None:
+        self.context.popup(where)
+
+    # Doing --------------------------------------------------------------------------------
+
+    def open_deploy(self, *, trial: bool = False) -> None:
+        """Check the selected version and let the user deploy it."""
+        version = self.list.chosen()[0]
+        self._open(DeployDialog(self._session, version, self, trial=bool(trial)))
+
+    def open_compare(self) -> None:
+        """Compare the selected versions; one alone with what answers now."""
+        assert self._found is not None
+        chosen = [each.address for each in self.list.chosen()]
+        if len(chosen) == 1:
+            active = BASE if self._found.active is None else self._found.active.address
+            chosen = [BASE if active == chosen[0] else active, *chosen]
+        chosen = chosen or [BASE]
+        self._open(CompareDialog(self._session, self._found.versions, chosen, self))
+
+    def open_export(self) -> None:
+        """Export the selected version."""
+        self._open(VersionExportDialog(self._session, self.list.chosen()[0], self))
+
+    def open_import(self) -> None:
+        """Import an adapter."""
+        self._open(AdapterImportDialog(self._session, self))
+
+    def close_work(self) -> None:
+        """End what goes on in a dialog, before the window goes."""
+        if self._dialog is not None:
+            self._dialog.reject()
+
+    @property
+    def dialog(self) -> QDialog | None:
+        """The dialog that is open."""
+        return self._dialog
+
+    def _open(self, dialog: QDialog) -> None:
+        self._dialog = dialog
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.finished.connect(lambda _: self._closed())
+        dialog.show()
         self._gate()
 
-    def _deploy(self) -> None:
-        version = self._chosen()
-        if version is not None:
-            self._work("A version is being deployed.")
-            deploy(self._session, version.address, self, after=lambda _: self._work(""))
+    def _closed(self) -> None:
+        self._dialog = None
+        self._gate()
+
+    def _promote(self) -> None:
+        canaries = Canaries(self._session.profile)
+
+        def done(version: Version) -> None:
+            self._told(f"{titled(version)} answers everywhere from now on.")
+
+        self._work("A version is being promoted.")
+        self._session.do(canaries.promote, done, owner=self, failed=self._failed)
+
+    def _take_back(self) -> None:
+        canaries = Canaries(self._session.profile)
+        self._work("A version is being taken back.")
+        self._session.do(
+            canaries.stop,
+            lambda _: self._told("The version was taken back."),
+            owner=self,
+            failed=self._failed,
+        )
+
+    def _told(self, words: str) -> None:
+        self._work("")
+        self._session.told.emit(words, "")
+        self._session.versions_changed.emit()
 
     def _roll_back(self, ref: str | None) -> None:
         self._work("Rolling back.")
         roll_back(self._session, ref, self, after=lambda _: self._work(""))
 
-    def _delete(self) -> None:
-        version = self._chosen()
-        if version is None:
-            return
-        answer = QMessageBox.question(
-            self,
-            f"Delete {version.label}?",
-            f"{version.label} can be restored for 7 days (xeno versions restore). The privacy it "
-            "has spent stays spent.",
-            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
-            QMessageBox.StandardButton.Cancel,
-        )
-        if answer == QMessageBox.StandardButton.Yes:
-            self._session.do(
-                lambda: self._registry.delete(version.address),
-                lambda _: self._session.versions_changed.emit(),
-                owner=self,
-                failed=self.notice.explain,
-            )
+    def _failed(self, error: BaseException) -> None:
+        self._work("")
+        self.notice.explain(error)
+        self._session.versions_changed.emit()
+
+    def _work(self, busy: str) -> None:
+        self._busy = busy
+        self._gate()
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]
         self.reload()
 
 
-def _columns() -> list[Column[Version]]:
-    return [
-        Column("Version", lambda v: v.label, lambda v: v.number),
-        Column("State", lambda v: STATES.get(v.state, v.state)),
-        Column("Created", lambda v: moment(v.created), lambda v: v.created),
-        Column("Base", lambda v: v.manifest.base_name),
-        Column("Before", lambda v: share(_metric(v, ACCURACY_BEFORE)), right=True,
-               tip="Held-out preference accuracy before training"),
-        Column("After", lambda v: share(_metric(v, ACCURACY_AFTER)), right=True,
-               tip="Held-out preference accuracy after training"),
-        Column("Privacy", lambda v: privacy(v.manifest.private, v.manifest.epsilon)),
-        Column("Pairs", lambda v: f"{len(v.manifest.pair_ids):,}",
-               lambda v: len(v.manifest.pair_ids), right=True),
-        Column("Size", lambda v: size(v.bytes), lambda v: v.bytes, right=True),
-        Column("Description", lambda v: v.description),
-    ]  # fmt: skip
+def _is(versions: list[Version], state: str) -> bool:
+    return any(each.state == state for each in versions)
 
 
-def _metric(version: Version, name: str) -> float | None:
-    return version.manifest.metrics.get(name)
+def _nothing_before(found: Overview | None) -> str:
+    """Why there is nothing to roll back, empty if there is."""
+    if found is None or (not found.deployed_before and found.canary is None):
+        return "Nothing was deployed yet."
+    if found.active is None and found.canary is None:
+        return "The base model answers; there is nothing before it."
+    return ""
 
 
-def _describe(version: Version) -> str:
-    """The manifest as a readable page (HTML; all of its text is escaped)."""
-    manifest = version.manifest
-    adapter = manifest.adapter
-    lines: list[tuple[str, str]] = [
-        ("State", STATES.get(version.state, version.state)),
-        ("Description", version.description or NONE),
-        ("Address", version.address),
-        ("Base", f"{manifest.base_name} ({manifest.base_hash[:16]}…)"),
-        ("Adapter", f"{adapter.kind}, rank {adapter.rank}, alpha {adapter.alpha:g}, on "
-                    + ", ".join(adapter.target_modules)),
-        ("Pairs", count(len(manifest.pair_ids), "pair")),
-        ("Seed", str(manifest.seed)),
-        ("Parent", manifest.parent[:16] + "…" if manifest.parent else "none"),
-        ("Privacy", _privacy_words(version)),
-        ("Check", _gate_words(version.gate)),
-    ]  # fmt: skip
-    lines += [
-        (name.replace("_", " ").capitalize(), figure(value, 4))
-        for name, value in sorted(manifest.metrics.items())
-    ]
-    if manifest.plan is not None:
-        plan = manifest.plan.model_dump(exclude={"base"})
-        shown = (f"{key} {'automatic' if value is None else value}" for key, value in plan.items())
-        lines.append(("Plan", ", ".join(shown)))
-    lines.append(("Environment", ", ".join(f"{k} {v}" for k, v in manifest.environment.items())))
-    rows = "".join(
-        f"<tr><td width='170' style='padding:3px 0'><b>{escape(name)}</b></td>"
-        f"<td style='padding:3px 0'>{escape(text)}</td></tr>"
-        for name, text in lines
-    )
-    return f"<h3>{escape(version.label)}</h3><table width='100%'>{rows}</table>"
-
-
-def _privacy_words(version: Version) -> str:
-    manifest = version.manifest
-    if not manifest.private:
-        return "not private: trained without noise, it may remember single pairs"
-    delta = f"{manifest.delta:g}" if manifest.delta is not None else NONE
-    return f"ε {figure(manifest.epsilon)}, δ {delta}, unit: {manifest.unit}"
-
-
-def _gate_words(report: Mapping[str, Any]) -> str:
-    checks = report.get("checks") or ()
-    if not checks:
-        return "not checked yet"
-    answers = {True: "yes", False: "no", None: "could not be asked"}
-    said = (
-        f"{each['name']}: {answers[each['passed']]} {each['detail']}".strip() for each in checks
-    )
-    return ", ".join(said)
+def _room(found: Overview) -> str:
+    """What the versions take on the disk, of all models."""
+    parts = []
+    for each in found.space:
+        name = "" if each.model == ASSISTANT else f" of {each.model.replace('_', ' ')}"
+        if each.versions:
+            parts.append(f"{count(each.versions, 'version')}{name} take {size(each.bytes)}")
+        if each.deleted:
+            room = size(each.deleted_bytes)
+            parts.append(f"{each.deleted} deleted{name} {room} for up to 7 days")
+    return "; ".join(parts) + "." if parts else ""

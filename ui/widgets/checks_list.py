@@ -1,8 +1,8 @@
-"""What was looked at before a run: a green, amber or red mark, a name and a sentence each."""
+"""What was looked at: a green, amber or red mark, a name and a sentence each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QGridLayout, QLabel, QWidget
@@ -12,21 +12,37 @@ from ui.widgets.basics import label
 from xeno.training.checks import Check, Verdict
 
 # The mark differs in form as well: colours alone do not reach everybody.
-_MARKS: dict[Verdict, tuple[str, str, str]] = {
-    "green": ("done", "good", "Fine"),
-    "amber": ("warning", "warning", "Worth a look"),
-    "red": ("cross", "bad", "In the way"),
+_MARKS: dict[Verdict, tuple[str, str]] = {
+    "green": ("done", "good"),
+    "amber": ("warning", "warning"),
+    "red": ("cross", "bad"),
+}
+BEFORE_A_RUN: Mapping[Verdict, str] = {
+    "green": "Fine",
+    "amber": "Worth a look",
+    "red": "In the way",
 }
 _EDGE = 16  # pixels
 
 
 class ChecksList(QWidget):
-    """The worst ones stand on top."""
+    """The worst ones stand on top.
 
-    def __init__(self, theme: Theme) -> None:
+    Args:
+        name: what a screen reader says of the list.
+        meanings: what the marks mean, in words.
+    """
+
+    def __init__(
+        self,
+        theme: Theme,
+        name: str = "Checks before the run",
+        meanings: Mapping[Verdict, str] = BEFORE_A_RUN,
+    ) -> None:
         super().__init__()
-        self.setAccessibleName("Checks before the run")
+        self.setAccessibleName(name)
         self._theme = theme
+        self._meanings = meanings
         self._checks: list[Check] = []
         self._lines: list[tuple[QLabel, QLabel, QLabel]] = []
         self._grid = QGridLayout(self)
@@ -44,7 +60,7 @@ class ChecksList(QWidget):
 
     def words(self) -> list[str]:
         """What is listed, as a screen reader would say it."""
-        return [f"{_MARKS[each.verdict][2]}: {each.sentence}" for each in self._checks]
+        return [f"{self._meanings[each.verdict]}: {each.sentence}" for each in self._checks]
 
     def _show(self) -> None:
         while len(self._lines) < len(self._checks):
@@ -53,7 +69,8 @@ class ChecksList(QWidget):
             shown = place < len(self._checks)
             if shown:
                 check = self._checks[place]
-                icon, color, meaning = _MARKS[check.verdict]
+                icon, color = _MARKS[check.verdict]
+                meaning = self._meanings[check.verdict]
                 tint = str(getattr(self._theme.colors, color))
                 mark.setPixmap(self._theme.icon(icon, tint).pixmap(_EDGE, _EDGE))
                 mark.setAccessibleName(meaning)

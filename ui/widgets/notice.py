@@ -50,8 +50,9 @@ class Notice(QFrame):
         kind: str = "info",
         action: str = "",
         do: Callable[[], None] | None = None,
+        stays: bool = False,
     ) -> None:
-        """Show `text`; `kind` is "info", "warning" or "error"."""
+        """Show `text`; `kind` is "info", "warning" or "error". `stays`: until it is dismissed."""
         set_kind(self, f"notice-{kind}")
         self.what.setText(text)
         self.more.setText(detail)
@@ -63,7 +64,7 @@ class Notice(QFrame):
         self.setAccessibleDescription(f"{text} {detail}".strip())
         self.show()
         # Good news goes by itself; a warning or an error stays until it is read.
-        if kind == "info" and not action:
+        if kind == "info" and not action and not stays:
             self._fade.start()
         else:
             self._fade.stop()

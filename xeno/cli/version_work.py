@@ -23,7 +23,7 @@ from xeno.events import (
 )
 from xeno.gate.prompts import PROMPTS
 from xeno.versions.comparing import Against, Comparison, Piece
-from xeno.versions.export.forms import FORMS, WHAT
+from xeno.versions.export.forms import FORMS, WHAT, checked_in_words
 from xeno.words import count
 from xeno.workers.version_work_client import Answer, VersionWork, prompt_to_export
 
@@ -79,15 +79,8 @@ def export_one(arguments: Namespace, output: Output) -> int | None:
         made = _done(VersionWork(profile, order, _told(output)))
     assert isinstance(made, VersionExported)
     output.table(("file", "size"), [(name, size(number)) for name, number in made.files.items()])
-    output.say(
-        f"It says what the version says: {made.positions} tokens of {made.prompts} replies, by "
-        f"{made.method}; log-probabilities differ by at most {made.largest:.2g} "
-        f"({made.allowed:g} is allowed)."
-    )
-    if made.ties:
-        output.say(f"{made.ties} of these tokens were nearly undecided and may come out otherwise.")
-    for note in made.notes:
-        output.say(note)
+    for sentence in checked_in_words(made):
+        output.say(sentence)
     output.say(f"It is in {made.folder}.")
     output.result(made.model_dump(mode="json", exclude={"type"}))
     return 0

@@ -6,6 +6,7 @@ import re
 from typing import Literal, get_args
 
 from xeno.errors import InvalidValueError
+from xeno.events import VersionExported
 
 Form = Literal["peft", "merged", "gguf-f16", "gguf-q8_0", "gguf-adapter"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -31,3 +32,17 @@ def known_form(name: str) -> Form:
 def file_name(name: str) -> str:
     """`name` as part of a file's name."""
     return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.") or "model"
+
+
+def checked_in_words(made: VersionExported) -> list[str]:
+    """What the check of an export found, in sentences."""
+    said = [
+        f"It says what the version says: {made.positions} tokens of {made.prompts} replies, by "
+        f"{made.method}; log-probabilities differ by at most {made.largest:.2g} "
+        f"({made.allowed:g} is allowed)."
+    ]
+    if made.ties:
+        said.append(
+            f"{made.ties} of these tokens were nearly undecided and may come out otherwise."
+        )
+    return [*said, *made.notes]
