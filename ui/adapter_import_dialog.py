@@ -5,7 +5,6 @@ from __future__ import annotations
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import (
     QCheckBox,
-    QDialog,
     QFileDialog,
     QGridLayout,
     QLineEdit,
@@ -15,8 +14,7 @@ from PyQt6.QtWidgets import (
 
 from ui.session import Session
 from ui.widgets.basics import allow, button, label, row
-from ui.widgets.child_work import ChildWork
-from ui.widgets.notice import Notice
+from ui.widgets.work_dialog import WorkDialog
 from xeno.events import AdapterImported, ImportAdapter
 from xeno.workers.version_work_client import VersionWork
 
@@ -27,15 +25,12 @@ _ABOUT = (
 )
 
 
-class AdapterImportDialog(QDialog):
+class AdapterImportDialog(WorkDialog):
     """A name on the Hub is fetched from there; a folder needs no network."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._session = session
-        self.setWindowTitle("Import an adapter")
-        self.setMinimumWidth(540)
-        self.notice = Notice(session.theme)
+        super().__init__(session, "Import an adapter", "the import", parent)
+        self.setMinimumWidth(620)
         self.source = QLineEdit()
         self.source.setAccessibleName("Folder, or name on the Hub")
         self.source.setPlaceholderText("A folder, or a name on the Hub such as someone/adapter")
@@ -46,9 +41,7 @@ class AdapterImportDialog(QDialog):
         self.for_this_base = QCheckBox("It belongs to the base &model in use under another name")
         self.for_this_base.setAccessibleName("It belongs to the base model in use")
         self.for_this_base.setToolTip("Where the adapter names its base model otherwise")
-        self.work = ChildWork(session, "the import")
         self.start = button("&Import", "primary", name="Check and import the adapter")
-        self.cancel = button("Close", tip="Esc", name="Close the import")
         grid = QGridLayout()
         grid.setHorizontalSpacing(16)
         grid.setVerticalSpacing(8)
@@ -70,19 +63,14 @@ class AdapterImportDialog(QDialog):
         layout.addWidget(self.for_this_base)
         layout.addWidget(self.work)
         layout.addStretch(1)
-        layout.addLayout(row(None, self.cancel, self.start))
+        layout.addLayout(row(None, self.close_button, self.start))
         self._connect()
-        self._gate()
+        self.gate()
 
     def _connect(self) -> None:
-        self.source.textChanged.connect(lambda _: self._gate())
+        self.source.textChanged.connect(lambda _: self.gate())
         self.browse.clicked.connect(self._browse)
         self.start.clicked.connect(self.take)
-        self.cancel.clicked.connect(self.reject)
-        self.work.finished.connect(self._show)
-        self.work.failed.connect(self._failed)
-        self.work.stopped.connect(self._stopped)
-        self.finished.connect(lambda _: self.work.stop())
 
     def take(self) -> None:
         """Check the adapter in a child and keep it as a version."""
@@ -94,33 +82,31 @@ class AdapterImportDialog(QDialog):
         )
         self.notice.hide()
         self.work.begin(lambda tell: VersionWork(profile, order, tell))
-        self._gate()
+        self.gate()
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "The adapter's folder")
         if folder:
             self.source.setText(folder)
 
-    def _gate(self) -> None:
+    def gate(self) -> None:
+        """Offer what can be done now."""
         busy = "The adapter is being checked." if self.work.busy else ""
         for control in (self.source, self.browse, self.description, self.for_this_base):
             allow(control, busy)
         why = "" if self.source.text().strip() else "Name a folder, or an adapter on the Hub."
         allow(self.start, busy or why)
 
-    def _show(self, made: AdapterImported) -> None:
-        self._gate()
-        if made.known:
-            said = (f"It is {made.label}, which was here already.",)
+    def show_outcome(self, answer: object) -> None:
+        """Say what came of it."""
+        assert isinstance(answer, AdapterImported)
+        self.gate()
+        if answer.known:
+            said = (f"It is {answer.label}, which was here already.",)
         else:
-            said = (f"It is {made.label}, not private.", "It is not checked yet: Deploy does that.")
-        self.notice.inform(said[0], " ".join((*said[1:], *made.notes)), stays=True)
+            said = (
+                f"It is {answer.label}, not private.",
+                "It is not checked yet: Deploy does that.",
+            )
+        self.notice.inform(said[0], " ".join((*said[1:], *answer.notes)), stays=True)
         self._session.versions_changed.emit()
-
-    def _failed(self, error: BaseException) -> None:
-        self._gate()
-        self.notice.explain(error)
-
-    def _stopped(self) -> None:
-        self._gate()
-        self.notice.inform("The import was stopped.", "Nothing is left of it.")

@@ -8,7 +8,6 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDialog,
     QGridLayout,
     QListWidget,
     QListWidgetItem,
@@ -24,8 +23,7 @@ from ui import comparison_pages
 from ui.session import Session
 from ui.version_words import BASE_MODEL, titled
 from ui.widgets.basics import allow, button, label, row
-from ui.widgets.child_work import ChildWork
-from ui.widgets.notice import Notice
+from ui.widgets.work_dialog import WorkDialog
 from xeno.events import CompareVersions, VersionsCompared
 from xeno.gate.prompts import PROMPTS
 from xeno.versions.comparing import Comparison
@@ -39,7 +37,7 @@ _ADDRESS = int(Qt.ItemDataRole.UserRole)
 _PAGES = ("What to compare", "Replies", "Figures")
 
 
-class CompareDialog(QDialog):
+class CompareDialog(WorkDialog):
     """Two to six versions, or the base model, on the same questions and held-out pairs.
 
     Args:
@@ -54,14 +52,11 @@ class CompareDialog(QDialog):
         chosen: Sequence[str],
         parent: QWidget,
     ) -> None:
-        super().__init__(parent)
-        self._session = session
-        self.setWindowTitle("Compare versions")
+        super().__init__(session, "Compare versions", "the comparison", parent)
         self.setMinimumSize(560, 460)
         self.resize(940, 700)
         self._titles = {BASE: BASE_MODEL} | {each.label: titled(each) for each in versions}
         self.found: Comparison | None = None
-        self.notice = Notice(session.theme)
         self.first = QComboBox()
         self.first.setAccessibleName("Compared with")
         self.others = QListWidget()
@@ -90,16 +85,14 @@ class CompareDialog(QDialog):
         self.longest.setRange(1, 4096)
         self.longest.setValue(128)
         self.longest.setSuffix(" tokens")
-        self.work = ChildWork(session, "the comparison")
         self.replies, self.figures = _page("Replies side by side"), _page("Figures")
         self.tabs = QTabWidget()
         self.tabs.setAccessibleName("Pages of the comparison")
         self.tabs.setDocumentMode(True)
         self.start = button("&Compare", "primary", name="Compare the versions")
-        self.cancel = button("Close", tip="Esc", name="Close the comparison")
         self._lay_out()
         self._connect()
-        self._gate()
+        self.gate()
 
     def _lay_out(self) -> None:
         setup = QWidget()
@@ -136,22 +129,17 @@ class CompareDialog(QDialog):
         layout.addWidget(self.notice)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.work)
-        layout.addLayout(row(None, self.cancel, self.start))
+        layout.addLayout(row(None, self.close_button, self.start))
         for place in (1, 2):
             self.tabs.setTabVisible(place, False)
 
     def _connect(self) -> None:
-        self.first.currentIndexChanged.connect(lambda _: self._gate())
-        self.others.itemChanged.connect(lambda _: self._gate())
-        self.prompts.textChanged.connect(self._gate)
-        self.pairs.toggled.connect(lambda _: self._gate())
+        self.first.currentIndexChanged.connect(lambda _: self.gate())
+        self.others.itemChanged.connect(lambda _: self.gate())
+        self.prompts.textChanged.connect(self.gate)
+        self.pairs.toggled.connect(lambda _: self.gate())
         self.start.clicked.connect(self.compare)
-        self.cancel.clicked.connect(self.reject)
-        self.work.finished.connect(self._show)
-        self.work.failed.connect(self._failed)
-        self.work.stopped.connect(self._gate)
         self._session.theme.changed.connect(self._paint)
-        self.finished.connect(lambda _: self.work.stop())
 
     def chosen(self) -> tuple[str, ...]:
         """What is compared, the reference first."""
@@ -175,13 +163,14 @@ class CompareDialog(QDialog):
         )
         self.notice.hide()
         self.work.begin(lambda tell: VersionWork(profile, order, tell))
-        self._gate()
+        self.gate()
 
     def _asked(self) -> tuple[str, ...]:
         lines = (line.strip() for line in self.prompts.toPlainText().splitlines())
         return tuple(line for line in lines if line)
 
-    def _gate(self) -> None:
+    def gate(self) -> None:
+        """Offer what can be done now."""
         busy = "The versions are being compared." if self.work.busy else ""
         why = ""
         if len(self.chosen()) < 2:
@@ -194,23 +183,21 @@ class CompareDialog(QDialog):
         for control in (self.first, self.others, self.prompts, self.pairs, self.longest):
             allow(control, busy)
 
-    def _show(self, answer: VersionsCompared) -> None:
+    def show_outcome(self, answer: object) -> None:
+        """Show the replies and the figures."""
+        assert isinstance(answer, VersionsCompared)
         self.found = Comparison.model_validate(answer.comparison)
         self._paint()
         for place in (1, 2):
             self.tabs.setTabVisible(place, True)
         self.tabs.setCurrentIndex(1 if self.found.prompts else 2)
-        self._gate()
+        self.gate()
 
     def _paint(self) -> None:
         if self.found is not None:
             colors = self._session.theme.colors
             self.replies.setHtml(comparison_pages.replies(self.found, colors, self._titles))
             self.figures.setHtml(comparison_pages.figures(self.found, self._titles))
-
-    def _failed(self, error: BaseException) -> None:
-        self._gate()
-        self.notice.explain(error)
 
 
 def _page(name: str) -> QTextBrowser:

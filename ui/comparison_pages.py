@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from ui.theme import Colors
+from ui.version_words import metric
 from ui.words import NONE, count, share, short
 from xeno.versions.comparing import Against, Comparison, Piece
 
@@ -104,8 +105,9 @@ def _metrics(first: str, other: Against) -> str:
     for each in other.metrics:
         percent = "" if each.change_percent is None else f"{each.change_percent:+.1f} %"
         change = "" if each.change is None else f"{each.change:+.3g}"
-        name = each.metric.replace("_", " ").capitalize()
-        rows.append((name, _number(each.first), _number(each.other), change, percent))
+        rows.append(
+            (metric(each.metric), _number(each.first), _number(each.other), change, percent)
+        )
     return (
         "<table>"
         + "".join(_line(line, "th" if place == 0 else "td") for place, line in enumerate(rows))

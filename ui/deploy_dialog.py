@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PyQt6.QtWidgets import (
     QButtonGroup,
-    QDialog,
     QLineEdit,
     QRadioButton,
     QSpinBox,
@@ -12,13 +11,12 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ui.deploying import deploy
+from ui.deploying import deploy_checked
 from ui.session import Session
 from ui.version_words import privacy_sentence, titled
 from ui.widgets.basics import Page, allow, button, label, row
-from ui.widgets.child_work import ChildWork
 from ui.widgets.gate_report import GateReportView
-from ui.widgets.notice import Notice
+from ui.widgets.work_dialog import WorkDialog
 from xeno.experiments.canary import Canaries
 from xeno.versions.gate import GateReport
 from xeno.versions.registry import Registry, Version
@@ -28,7 +26,7 @@ _CHECKING = "The version is being checked."
 _WHY = "It did not pass. Write why it may answer all the same; that is kept in the history."
 
 
-class DeployDialog(QDialog):
+class DeployDialog(WorkDialog):
     """Checks `version` unless a report says already that it passed; closing changes nothing.
 
     Args:
@@ -38,16 +36,12 @@ class DeployDialog(QDialog):
     def __init__(
         self, session: Session, version: Version, parent: QWidget, *, trial: bool = False
     ) -> None:
-        super().__init__(parent)
-        self._session = session
+        super().__init__(session, f"Deploy {version.label}", "the check", parent)
         self._version = version
         self._passed = False
         self._deploying = False
-        self.setWindowTitle(f"Deploy {version.label}")
         self.setMinimumSize(520, 440)
         self.resize(760, 640)
-        self.notice = Notice(session.theme)
-        self.work = ChildWork(session, "the check")
         self.report = GateReportView(session.theme)
         self.everywhere = QRadioButton("Answer e&verywhere")
         self.trial = QRadioButton("&Try it in")
@@ -61,11 +55,10 @@ class DeployDialog(QDialog):
         self.reason.setPlaceholderText("Why it may answer all the same")
         self.check = button("&Check again", name="Check the version again")
         self.go = button("&Deploy", "primary", name=f"Deploy {version.label}")
-        self.cancel = button("Close", tip="Esc", name="Close and change nothing")
         self._lay_out()
         (self.trial if trial else self.everywhere).setChecked(True)
         self._connect()
-        self._gate()
+        self.gate()
         profile = session.profile
         session.do(lambda: valid_report(profile, version), self._begin, owner=self)
 
@@ -93,18 +86,13 @@ class DeployDialog(QDialog):
         layout.addWidget(self.reason)
         rest = label("of the conversations", wrap=False)
         layout.addLayout(row(self.everywhere, self.trial, self.traffic, rest, None))
-        layout.addLayout(row(self.check, None, self.cancel, self.go))
+        layout.addLayout(row(self.check, None, self.close_button, self.go))
 
     def _connect(self) -> None:
-        self.work.finished.connect(self._checked)
-        self.work.failed.connect(self._not_checked)
-        self.work.stopped.connect(lambda: self._unchecked("The check was stopped."))
         self.check.clicked.connect(self.begin_check)
         self.go.clicked.connect(self._go)
-        self.cancel.clicked.connect(self.reject)
-        self.reason.textChanged.connect(lambda _: self._gate())
-        self.trial.toggled.connect(lambda _: self._gate())
-        self.finished.connect(lambda _: self.work.stop())
+        self.reason.textChanged.connect(lambda _: self.gate())
+        self.trial.toggled.connect(lambda _: self.gate())
 
     def begin_check(self) -> None:
         """Send the version through the gate, in a child."""
@@ -116,40 +104,45 @@ class DeployDialog(QDialog):
             "of yours leaves this computer."
         )
         self.work.begin(lambda tell: GateRun(profile, address, tell))
-        self._gate()
+        self.gate()
 
     def _begin(self, report: GateReport | None) -> None:
         if report is None:
             self.begin_check()
         else:
-            self._checked(report)
+            self.show_outcome(report)
 
-    def _checked(self, report: GateReport) -> None:
-        self._passed = report.passed
+    def show_outcome(self, answer: object) -> None:
+        """Show what the gate found out."""
+        assert isinstance(answer, GateReport)
+        self._passed = answer.passed
         profile = self._session.profile
 
         def shown(compared: str) -> None:
-            self.report.show_report(report, compared)
-            self._gate()
+            self.report.show_report(answer, compared)
+            self.gate()
 
         def name() -> str:
-            if report.compared is None:
+            if answer.compared is None:
                 return "the base model"
-            return Registry(profile).get(report.compared).label
+            return Registry(profile).get(answer.compared).label
 
         self._session.do(name, shown, owner=self)
         self._session.versions_changed.emit()
 
-    def _unchecked(self, words: str) -> None:
-        self.report.clear(words)
-        self._gate()
+    def stopped(self) -> None:
+        """Say that the check was ended."""
+        self.report.clear("The check was stopped.")
+        self.gate()
 
-    def _not_checked(self, error: BaseException) -> None:
-        self._unchecked("It was not checked.")
-        self.notice.explain(error)
+    def failed(self, error: BaseException) -> None:
+        """Say why it could not be checked."""
+        self.report.clear("It was not checked.")
+        super().failed(error)
         self._session.versions_changed.emit()
 
-    def _gate(self) -> None:
+    def gate(self) -> None:
+        """Offer what can be done now."""
         busy = _CHECKING if self.work.busy else "It is being deployed." if self._deploying else ""
         override = not self._passed and not self.work.busy
         self.reason.setVisible(override)
@@ -165,17 +158,17 @@ class DeployDialog(QDialog):
     def _go(self) -> None:
         override = "" if self._passed else self.reason.text().strip()
         self._deploying = True
-        self._gate()
+        self.gate()
         if self.trial.isChecked():
             self._try_out(override)
         else:
-            deploy(
+            deploy_checked(
                 self._session,
                 self._version.address,
                 self,
                 self._ended,
-                override=override,
-                failed=self.notice.explain,
+                self.notice.explain,
+                override,
             )
 
     def _try_out(self, override: str) -> None:
@@ -203,8 +196,13 @@ class DeployDialog(QDialog):
             failed=failed,
         )
 
+    def reject(self) -> None:
+        """Close; but not in the moment in which the version is deployed."""
+        if not self._deploying:
+            super().reject()
+
     def _ended(self, worked: bool) -> None:
         self._deploying = False
-        self._gate()
+        self.gate()
         if worked:
             self.accept()

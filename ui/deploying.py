@@ -18,23 +18,36 @@ def deploy(
     ref: str,
     owner: QObject,
     after: Callable[[bool], None] | None = None,
-    *,
-    override: str = "",
-    failed: Callable[[BaseException], None] | None = None,
 ) -> None:
     """Send the version `ref` through the gate and let it answer from the next reply on; the
     base model ("base") at once.
 
-    Args:
-        after: told whether it worked.
-        override: why it answers also if the gate says no; kept in the history.
-        failed: shows a failure in place of the window.
+    `after` is told whether it worked; a failure is shown by the window.
     """
 
     def work() -> Version | None:
-        return gate_client.deploy(session.profile, ref, override=override)
+        return gate_client.deploy(session.profile, ref)
 
-    _change(session, work, owner, after, failed)
+    _change(session, work, owner, after)
+
+
+def deploy_checked(
+    session: Session,
+    ref: str,
+    owner: QObject,
+    after: Callable[[bool], None],
+    failed: Callable[[BaseException], None],
+    override: str = "",
+) -> None:
+    """Let the version `ref`, which the gate has passed, answer from the next reply on.
+
+    Args:
+        after: told whether it worked.
+        failed: shows why it did not.
+        override: why it answers also if the gate did not pass it; kept in the history.
+    """
+    deployment = Deployment(session.profile)
+    _change(session, lambda: deployment.deploy(ref, override=override), owner, after, failed)
 
 
 def roll_back(

@@ -8,7 +8,6 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDialog,
     QFileDialog,
     QGridLayout,
     QLineEdit,
@@ -19,8 +18,7 @@ from PyQt6.QtWidgets import (
 from ui.session import Session
 from ui.version_words import BASE_MODEL, privacy_sentence, titled
 from ui.widgets.basics import allow, button, label, row
-from ui.widgets.child_work import ChildWork
-from ui.widgets.notice import Notice
+from ui.widgets.work_dialog import WorkDialog
 from ui.words import count, size
 from xeno.events import ExportVersion, VersionExported
 from xeno.versions.export.forms import FORMS, WHAT, Form, checked_in_words, file_name
@@ -38,18 +36,15 @@ _NAMES: dict[Form, str] = {
 _BASE_ALONE = "The base model holds nothing of yours."
 
 
-class VersionExportDialog(QDialog):
+class VersionExportDialog(WorkDialog):
     """Nothing is written before its content was compared with the original."""
 
     def __init__(self, session: Session, version: Version, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._session = session
+        super().__init__(session, f"Export {version.label}", "the export", parent)
         self._version = version
         self._prompt: PromptToExport | None = None
         self._suggested = ""
-        self.setWindowTitle(f"Export {version.label}")
-        self.setMinimumWidth(560)
-        self.notice = Notice(session.theme)
+        self.setMinimumWidth(620)
         self.what = QComboBox()
         self.what.setAccessibleName("What is exported")
         self.what.addItem(titled(version), version.address)
@@ -71,13 +66,11 @@ class VersionExportDialog(QDialog):
         self.found.setAccessibleName("Personal data in the prompt")
         self.consent = QCheckBox("This may &leave with the export")
         self.consent.setAccessibleName("This may leave with the export")
-        self.work = ChildWork(session, "the export")
         self.start = button("&Export", "primary", name="Write and check the export")
-        self.cancel = button("Close", tip="Esc", name="Close the export")
         self._lay_out()
         self._connect()
         self._suggest()
-        self._gate()
+        self.gate()
         profile = session.profile
         session.do(lambda: prompt_to_export(profile), self._show_prompt, owner=self)
 
@@ -104,21 +97,16 @@ class VersionExportDialog(QDialog):
             layout.addWidget(part)
         layout.addWidget(self.work)
         layout.addStretch(1)
-        layout.addLayout(row(None, self.cancel, self.start))
+        layout.addLayout(row(None, self.close_button, self.start))
 
     def _connect(self) -> None:
         self.what.currentIndexChanged.connect(lambda _: self._suggest())
         self.form.currentIndexChanged.connect(lambda _: self._suggest())
-        self.folder.textChanged.connect(lambda _: self._gate())
-        self.carry.toggled.connect(lambda _: self._gate())
-        self.consent.toggled.connect(lambda _: self._gate())
+        self.folder.textChanged.connect(lambda _: self.gate())
+        self.carry.toggled.connect(lambda _: self.gate())
+        self.consent.toggled.connect(lambda _: self.gate())
         self.browse.clicked.connect(self._browse)
         self.start.clicked.connect(self.export)
-        self.cancel.clicked.connect(self.reject)
-        self.work.finished.connect(self._show)
-        self.work.failed.connect(self._failed)
-        self.work.stopped.connect(self._stopped)
-        self.finished.connect(lambda _: self.work.stop())
 
     def export(self) -> None:
         """Write the export in a child, which checks it before it appears."""
@@ -132,7 +120,7 @@ class VersionExportDialog(QDialog):
         )
         self.notice.hide()
         self.work.begin(lambda tell: VersionWork(profile, order, tell))
-        self._gate()
+        self.gate()
 
     def _has_modelfile(self) -> bool:
         return str(self.form.currentData()).startswith("gguf")
@@ -148,7 +136,7 @@ class VersionExportDialog(QDialog):
             name = manifest.base_name if base else f"{manifest.base_name}-{self._version.label}"
             self._suggested = str(Path.home() / f"{file_name(name)}-{self.form.currentData()}")
             self.folder.setText(self._suggested)
-        self._gate()
+        self.gate()
 
     def _browse(self) -> None:
         above = QFileDialog.getExistingDirectory(self, "Make the folder of the export in")
@@ -160,9 +148,10 @@ class VersionExportDialog(QDialog):
         self._prompt = prompt
         self.prompt.setText(f"“{prompt.text}”")
         self.found.setText(f"It holds {', '.join(prompt.found)}." if prompt.found else "")
-        self._gate()
+        self.gate()
 
-    def _gate(self) -> None:
+    def gate(self) -> None:
+        """Offer what can be done now."""
         busy = "The export is being written and checked." if self.work.busy else ""
         carries, prompt = self._carries(), self._prompt
         names_somebody = carries and prompt is not None and bool(prompt.found)
@@ -189,19 +178,13 @@ class VersionExportDialog(QDialog):
         for control in (self.what, self.form, self.folder, self.browse, self.carry, self.consent):
             allow(control, busy)
 
-    def _show(self, made: VersionExported) -> None:
-        self._gate()
-        whole = sum(made.files.values())
+    def show_outcome(self, answer: object) -> None:
+        """Say what came of it."""
+        assert isinstance(answer, VersionExported)
+        self.gate()
+        whole = sum(answer.files.values())
         self.notice.inform(
-            f"{count(len(made.files), 'file')}, {size(whole)}, in {made.folder}.",
-            " ".join(checked_in_words(made)),
+            f"{count(len(answer.files), 'file')}, {size(whole)}, in {answer.folder}.",
+            " ".join(checked_in_words(answer)),
             stays=True,
         )
-
-    def _failed(self, error: BaseException) -> None:
-        self._gate()
-        self.notice.explain(error)
-
-    def _stopped(self) -> None:
-        self._gate()
-        self.notice.inform("The export was stopped.", "Nothing is left of it.")

@@ -11,6 +11,7 @@ from ui.version_words import (
     ACCURACY,
     ACCURACY_BEFORE,
     accuracy,
+    metric,
     privacy_sentence,
     state,
     titled,
@@ -48,7 +49,7 @@ def summary(found: Details) -> str:
         ("Also called", ", ".join((version.semantic, *version.tags, version.address[:12]))),
     ]  # fmt: skip
     metrics = [
-        (name.replace("_", " ").capitalize(), NONE if value is None else short(value))
+        (metric(name), NONE if value is None else short(value))
         for name, value in sorted(manifest.metrics.items())
         if name not in (ACCURACY, ACCURACY_BEFORE)
     ]
@@ -89,7 +90,7 @@ def table(lines: Iterable[tuple[str, str]]) -> str:
     return (
         "<table width='100%'>"
         + "".join(
-            f"<tr><td width='150' style='padding:3px 12px 3px 0'><b>{escape(name)}</b></td>"
+            f"<tr><td width='175' style='padding:3px 12px 3px 0'><b>{escape(name)}</b></td>"
             f"<td style='padding:3px 0'>{escape(text)}</td></tr>"
             for name, text in lines
         )

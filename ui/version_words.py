@@ -38,6 +38,11 @@ def accuracy(version: Version) -> float | None:
     return version.manifest.metrics.get(ACCURACY)
 
 
+def metric(name: str) -> str:
+    """A metric's name as a reader knows it: 'Held-out preference accuracy'."""
+    return name.replace("_", " ").replace("heldout", "held-out").capitalize()
+
+
 def privacy_sentence(version: Version) -> str:
     """What was promised to the pairs it learned from."""
     manifest = version.manifest

@@ -14,8 +14,8 @@ from ui.session import Session
 from ui.version_actions import VersionActions, allow_action, delete_reason
 from ui.version_export_dialog import VersionExportDialog
 from ui.version_reading import Overview, overview
-from ui.version_words import titled
-from ui.widgets.basics import allow, button, label, on_key, row
+from ui.version_words import cost
+from ui.widgets.basics import Tool, allow, button, label, on_key, row
 from ui.widgets.flow import Flow
 from ui.widgets.notice import Notice
 from ui.widgets.version_details import VersionDetails
@@ -53,7 +53,7 @@ class VersionsTab(QWidget):
         self.back = button("&Roll back", name="Roll back to what answered before")
         self.compare = button("Co&mpare…", name="Compare versions")
         self.export = button("E&xport…", name="Export the selected version")
-        self.delete = button("D&elete", "danger", name="Delete the selected versions")
+        self.delete = Tool(session.theme, "trash", "Delete the selected versions", tip="Del")
         self.restore = button("&Restore", name="Restore the selected deleted versions")
         self.more = button("M&ore", name="More that can be done with versions")
         self.list = VersionList(session)
@@ -161,12 +161,13 @@ class VersionsTab(QWidget):
         self.answering.setText(
             "The base model answers, without any version."
             if active is None
-            else f"{titled(active)} answers now."
+            else f"{active.label} answers now ({cost(active)})."
         )
         self.trying.setVisible(tried is not None)
         if tried is not None and canary is not None:
             self.tried.setText(
-                f"{titled(tried)} is tried in {share(canary.traffic)} of the conversations."
+                f"{tried.label} is tried in {share(canary.traffic)} of the conversations "
+                f"({cost(tried)})."
             )
         self.room.setText(_room(found))
         self.list.show_versions(found.versions, found.deleted)
@@ -255,7 +256,7 @@ class VersionsTab(QWidget):
         canaries = Canaries(self._session.profile)
 
         def done(version: Version) -> None:
-            self._told(f"{titled(version)} answers everywhere from now on.")
+            self._told(f"{version.label} answers everywhere from now on ({cost(version)}).")
 
         self._work("A version is being promoted.")
         self._session.do(canaries.promote, done, owner=self, failed=self._failed)

@@ -23,8 +23,7 @@ class Table(QTableView):
         self.setAccessibleName(name)
         self.empty = empty
         self._sortable = sortable
-        self._least = 0
-        self._dispensable: tuple[int, ...] = ()
+        self._dispensable: dict[int, int] = {}  # columns, and the width that they need
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -71,11 +70,11 @@ class Table(QTableView):
 
     def hide_when_narrow(self, pixels: int, *columns: int) -> None:
         """Hide these columns while the table is narrower than so many pixels."""
-        self._least, self._dispensable = pixels, columns
+        self._dispensable.update(dict.fromkeys(columns, pixels))
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
-        for column in self._dispensable:
-            self.setColumnHidden(column, self.width() < self._least)
+        for column, least in self._dispensable.items():
+            self.setColumnHidden(column, self.width() < least)
         super().resizeEvent(event)
 
     def chosen_row(self) -> int:

@@ -30,7 +30,7 @@ _NONE_YET = (
 )
 _NONE_DELETED = "Nothing was deleted in the last 7 days."
 _NONE_FOUND = "No version matches."
-_NARROW = 760  # px, below which less important columns go
+_NARROW, _MIDDLE = 740, 1080  # px, below which less important columns go
 _ACCURACY = 2
 
 
@@ -54,7 +54,7 @@ class VersionList(QWidget):
         self.search.setClearButtonEnabled(True)
         self.which = QComboBox()
         self.which.setAccessibleName("Which versions are shown")
-        self.which.addItems(["There now", "Deleted"])
+        self.which.addItems(["Kept versions", "Deleted"])
         self.form = QComboBox()
         self.form.setAccessibleName("Form of the history")
         self.form.addItems(["Table", "Tree"])
@@ -62,8 +62,9 @@ class VersionList(QWidget):
         self.table = Table("Versions", _NONE_YET)
         self.table.show_model(self.model)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.table.widths(6, 17, 20, 11, 10, 8, 14, 6, 8, 14)
-        self.table.hide_when_narrow(_NARROW, 5, 6, 7, 8, 9)
+        self.table.widths(6, 17, 11, 10, 6, 16, 6, 8, 7, 12)
+        self.table.hide_when_narrow(_NARROW, 5, 10)
+        self.table.hide_when_narrow(_MIDDLE, 6, 7, 8, 9)
         self.accuracies = SparklineDelegate(session.theme, lambda each: each.address, self.table)
         self.table.setItemDelegateForColumn(_ACCURACY, self.accuracies)
         self.tree = VersionTree()
@@ -197,11 +198,11 @@ def _columns() -> list[Column[Version]]:
                tip="Preference accuracy on held-out pairs; the line goes through all versions"),
         Column("Privacy", cost),
         Column("Tags", lambda v: ", ".join(v.tags)),
-        Column("Number", lambda v: v.semantic, tip="Its semantic number"),
         Column("Created", lambda v: moment(v.created), lambda v: v.created),
         Column("Pairs", lambda v: f"{len(v.manifest.pair_ids):,}",
                lambda v: len(v.manifest.pair_ids), right=True),
         Column("Size", lambda v: size(v.bytes), lambda v: v.bytes, right=True),
+        Column("Number", lambda v: v.semantic, tip="Its semantic number"),
         Column("Base", lambda v: v.manifest.base_name),
         Column("Description", lambda v: v.description),
     ]  # fmt: skip
