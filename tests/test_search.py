@@ -15,9 +15,10 @@ from xeno.paths import Home
 from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
-from xeno.training.candidates import candidates
+from xeno.training.candidates import candidates, repeated, trial
 from xeno.training.plan import TrainingPlan
 from xeno.training.plan_files import read
+from xeno.training.stages import empty_stages
 from xeno.versions.registry import Registry
 from xeno.workers.search import Trial, search
 
@@ -56,6 +57,16 @@ def test_the_best_has_the_highest_accuracy_and_then_the_lowest_loss() -> None:
     ]
     found = [trial.run_id for trial in sorted(trials, key=lambda trial: trial.rank)]
     assert found == ["best", "good", "worse", "unmeasured"]
+
+
+def test_a_trial_is_recorded_with_the_settings_of_the_whole_run() -> None:
+    plan = TrainingPlan(base="base", private=False, steps_scale=2.0, epochs=30)
+    tried = trial(plan, {"beta": 0.3})
+    assert repeated(tried) == plan.model_copy(update={"beta": 0.3})
+    (whole,), (short,) = empty_stages(plan), empty_stages(tried)
+    assert short.plan.steps_scale == pytest.approx(2.0 * 0.34)
+    assert (short.plan.evaluations, short.plan.evaluate_first) == (1, False)
+    assert whole.plan == plan
 
 
 def test_a_search_leaves_its_measures_and_no_version(

@@ -31,6 +31,7 @@ from xeno.events import Evaluated, RunFinished, RunStarted
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import repeated
 from xeno.training.choice import Choice
 from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
@@ -260,7 +261,7 @@ class TrainingTab(QWidget):
             if folder != session.base():
                 session.use_base(None if folder == starter_folder() else folder)
                 self.setup.base.reload()
-            session.set_plan(run.plan.model_dump(exclude={"base"}))
+            session.set_plan(repeated(run.plan).model_dump(exclude={"base"}))
             self._begin_when_ready = True
             self._feed.refresh()
 

@@ -33,6 +33,7 @@ from xeno.events import (
     SampleReply,
 )
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import trial
 from xeno.training.plan import TrainingPlan
 from xeno.training.record import RunRecord
 
@@ -302,6 +303,21 @@ def test_a_run_is_started_again_with_its_settings(
     assert "no pairs" in window.training.notice.more.text()
     assert session.plan().model_dump() == run.plan.model_dump()
     assert session.setting(PLAN + "seed") == 5
+
+
+def test_a_trial_started_again_is_a_whole_run(
+    window: MainWindow, qtbot: QtBot, starter: Path
+) -> None:
+    session = window._session
+    plan = TrainingPlan(base=str(starter), private=False, force=True, steps_scale=2.0)
+    values = {"beta": 0.3}
+    window.tabs.setCurrentWidget(window.training)
+    window.training.begin_again(Runs(session.profile.db).create(trial(plan, values), queued=True))
+    qtbot.waitUntil(window.training.notice.isVisible, timeout=20_000)
+    taken = session.plan()
+    assert (taken.beta, taken.steps_scale, taken.samples) == (0.3, 2.0, True)
+    assert not taken.trial
+    assert not taken.force, "too few pairs are only trained on where that is asked for"
 
 
 def test_a_run_whose_base_is_gone_is_not_started_again(

@@ -15,6 +15,7 @@ from xeno.events import LogLine, SampleReplies
 from xeno.store import files
 from xeno.store.profile import Profile
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import repeated
 from xeno.training.curves import CHARTS, Curves
 from xeno.training.record import Difference, compare, record
 
@@ -30,6 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("second", metavar="RUN")
     parser = group.add("again", "train once more with the settings of a run", again)
     parser.add_argument("id", metavar="RUN")
+    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
     parser.add_argument("--on-stop", **ON_STOP)
     parser = group.add("resume", "go on with a run that was interrupted", resume)
     parser.add_argument("id", nargs="?", metavar="RUN", help="the newest one if not given")
@@ -123,7 +125,9 @@ def compare_runs(arguments: Namespace, output: Output) -> int | None:
 
 def again(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        plan = find(profile, arguments.id).plan
+        plan = repeated(find(profile, arguments.id).plan)
+        if arguments.force:
+            plan = plan.model_copy(update={"force": True})
         return carry_out(profile, plan, arguments.on_stop, output)
 
 

@@ -16,14 +16,11 @@ from xeno.errors import InvalidValueError, XenoError
 from xeno.models.base import inspect_base
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
-from xeno.training.candidates import candidates, shortened
+from xeno.training.candidates import candidates, trial
 from xeno.training.plan import TrainingPlan
 from xeno.training.recipe import resolve
 from xeno.training.stages import stage_data, too_few
 from xeno.workers.training_client import TrainingRun
-
-SHARE = 0.34
-"""Part of the plan's steps that a trial takes."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,11 @@ def search(
     plan: TrainingPlan,
     count: int,
     tried: Callable[[Trial], None] = lambda _: None,
-    share: float = SHARE,
 ) -> list[Trial]:
     """Try `count` sets of values, one after the other, and return them best first.
 
     Args:
         tried: called after each.
-        share: part of the plan's steps that each takes.
 
     Raises:
         InvalidValueError: with differential privacy, or where nothing is held out to compare on.
@@ -62,7 +57,7 @@ def search(
     rank = _checked(profile, plan)
     found = []
     for values in candidates(plan, rank, count):
-        run = TrainingRun(profile, shortened(plan, values, share))
+        run = TrainingRun(profile, trial(plan, values))
         run_id = run.start()
         try:
             run.wait()
@@ -73,14 +68,14 @@ def search(
         if run.failure is not None:
             raise XenoError(run.failure.what, run.failure.why, run.failure.todo)
         metrics = Runs(profile.db).get(run_id).metrics
-        trial = Trial(
+        measured = Trial(
             values,
             metrics.get("heldout_preference_accuracy"),
             metrics.get("heldout_loss"),
             run_id,
         )
-        found.append(trial)
-        tried(trial)
+        found.append(measured)
+        tried(measured)
     return sorted(found, key=lambda trial: trial.rank)
 
 
