@@ -20,13 +20,14 @@ from xeno.errors import InvalidValueError
 from xeno.events import Event, Failure, LogLine, Progress, RunFinished, RunStarted
 from xeno.jobs.attempt import Attempt
 from xeno.jobs.foreground import JobRun
-from xeno.jobs.job import Job, Limits
+from xeno.jobs.job import LEASE_SECONDS, Job, Limits
 from xeno.jobs.leases import Leases
 from xeno.jobs.runner import Runner
 from xeno.jobs.store import LAPSE_SECONDS, Queue
 from xeno.jobs.submission import limits, resubmit, settle, submit
 from xeno.paths import Home
 from xeno.store import files
+from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.plan import TrainingPlan
@@ -153,6 +154,56 @@ def test_a_running_job_is_cancelled_from_another_program(
         assert finished.status == "discarded"
         assert (elsewhere.get(job.id).state, elsewhere.get(job.id).reason) == ("discarded", "asked")
     assert Registry(taught).all() == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_was_asked_of_a_job_is_done_by_the_next_worker_where_the_first_is_lost(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan], keep: bool
+) -> None:
+    stepped = threading.Event()
+    with Queue(home) as queue:
+        job = submit(queue, taught, plan(epochs=1000, checkpoint_steps=1))
+        taken = Leases(queue).claim([taught.name])
+        assert taken is not None
+
+        def told(event: Event) -> None:
+            if isinstance(event, Progress) and event.step == 3:
+                stepped.set()
+
+        lost = TrainingRun.resume(taught, job.run_id, told)
+        lost.start()
+        assert stepped.wait(120)
+        queue.cancel(job.id, keep=keep)
+        lost.kill()
+        assert lost.wait(30) is not None
+        assert Runs(taught.db).get(job.run_id).status == "interrupted"
+        later = Queue(home, clock=lambda: time.time() + LEASE_SECONDS + 1)
+        with later:
+            later.refresh()
+            assert later.get(job.id).state == "waiting"
+            Runner(later, {taught.name: taught}, lambda *_: None).run()
+            assert later.get(job.id).state == ("stopped" if keep else "discarded")
+    run = Runs(taught.db).get(job.run_id)
+    assert run.status == ("stopped" if keep else "discarded")
+    assert (run.version is not None) == keep
+    assert Runs(taught.db).resumable() == []
+    assert CheckpointKeys(taught.db).get(run.id) is None
+
+
+def test_a_run_to_be_discarded_whose_job_was_taken_out_is_discarded_when_its_profile_opens(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
+) -> None:
+    now = time.time()
+    with Queue(home, clock=lambda: now) as queue:
+        job = submit(queue, taught, plan())
+        assert Leases(queue).claim([taught.name]) is not None
+        Runs(taught.db).finish(job.run_id, "interrupted")
+        queue.cancel(job.id)
+        now += LEASE_SECONDS + 1
+        queue.refresh()
+        assert queue.cancel(job.id).state == "discarded"
+        assert settle(queue, taught) == [job.run_id]
+    assert Runs(taught.db).get(job.run_id).status == "discarded"
 
 
 def test_ctrl_c_puts_the_job_back_and_one_that_may_take_no_longer_ends(

@@ -290,6 +290,8 @@ def _note(job: Job, situation: Situation) -> str:
     if job.state == "running":
         return "It was asked to end." if job.cancel else ""
     why = hindrance(job, situation)
+    if job.cancel:
+        return f"It was asked to end. {HINDRANCES[why]}"
     if why == "later":
         return f"{REASONS[job.reason]} It is tried again at {moment(job.not_before)}."
     return HINDRANCES[why]

@@ -94,6 +94,12 @@ class Attempt:
             self._leases.finish(self._job, ended.status)
             self._on_event(ended)
             return ended
+        if self._job.cancel == "discard":  # its worker was lost before it could obey
+            self._runs.discard(run.id)
+            self._leases.finish(self._job, "discarded", "asked")
+            discarded = RunFinished(run_id=run.id, status="discarded")
+            self._on_event(discarded)
+            return discarded
         self._training = TrainingRun.resume(self._profile, self._job.run_id, self._tell)
         try:
             self._training.start()

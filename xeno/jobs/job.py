@@ -61,7 +61,8 @@ class Job:
         lease: until when it is `worker`'s without another word from there.
         renewed: when `worker` was heard last.
         reserved: the worker that wants to run it itself, as long as that one is there.
-        cancel: what was asked of it while it ran: keep what was learned, or discard it.
+        cancel: what was asked of it while it ran: keep what was learned, or discard it. It holds
+            until that is done, by whichever worker.
     """
 
     id: str

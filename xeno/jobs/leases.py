@@ -55,8 +55,7 @@ class Leases:
             now, me = situation.now, self.worker
             self._file.write(
                 "UPDATE jobs SET state = 'running', started = ?, renewed = ?, lease = ?,"
-                " tries = tries + 1, worker = ?, pid = ?, birth = ?, cancel = NULL, reason = ''"
-                " WHERE id = ?",
+                " tries = tries + 1, worker = ?, pid = ?, birth = ?, reason = '' WHERE id = ?",
                 (now, now, now + LEASE_SECONDS, me.id, me.pid, me.birth, mine.id),
             )
         return self._queue.get(mine.id)

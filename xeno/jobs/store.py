@@ -202,7 +202,8 @@ class Queue:
         with self.file.change(durable=True):
             job = self._open(job_id, ("waiting",))
             self.file.write(
-                "UPDATE jobs SET priority = 'high', not_before = 0, reserved = ? WHERE id = ?",
+                "UPDATE jobs SET priority = 'high', not_before = 0, reserved = ?, cancel = NULL"
+                " WHERE id = ?",
                 (reserved.id if reserved else None, job.id),
             )
             if reserved is not None:
@@ -212,6 +213,9 @@ class Queue:
     def cancel(self, job_id: str, *, keep: bool = False) -> Job:
         """Take a waiting job out; ask for the end of a running one.
 
+        One that was asked and lost its worker waits to be ended so by another; asked again, it
+        is discarded, and asked once more it leaves the queue.
+
         Args:
             keep: a running one releases what it has learned so far as a version.
 
@@ -220,12 +224,13 @@ class Queue:
         """
         with self.file.change(durable=True):
             job = self._open(job_id, ("waiting", "running"))
-            if job.state == "waiting":
+            if job.state == "waiting" and job.cancel in (None, "discard"):
                 self.end(job.id, "discarded", "asked")
             else:
                 # A second word may turn keep into discard, never the other way: by then the
                 # first one has discarded.
-                wanted = "keep" if keep and job.cancel != "discard" else "discard"
+                keep = keep and job.state == "running" and job.cancel != "discard"
+                wanted = "keep" if keep else "discard"
                 self.file.write("UPDATE jobs SET cancel = ? WHERE id = ?", (wanted, job.id))
         return self.get(job.id)
 
@@ -287,15 +292,16 @@ class Queue:
         self.file.write("DELETE FROM workers WHERE until <= ?", (now,))
 
     def lapse(self) -> None:
-        """Jobs whose worker is not heard of wait again. Not as failed: it was not their fault."""
+        """Jobs whose worker is not heard of wait again. Not as failed: it was not their fault.
+
+        One that was asked to end waits as well, for who has its profile open: only there can
+        what it learned be released, or its checkpoints be destroyed.
+        """
         now = self.clock()
         for row in self.file.read("SELECT * FROM jobs WHERE state = 'running'"):
             if row["lease"] > now and not self.has_ended(row["pid"], row["birth"]):
                 continue
-            if row["cancel"] is None:
-                self.wait_again(row["id"], "lapsed", LAPSE_SECONDS)
-            else:  # it was to end anyway
-                self.end(row["id"], "discarded", "asked")
+            self.wait_again(row["id"], "lapsed", 0.0 if row["cancel"] else LAPSE_SECONDS)
 
     def wait_again(self, job_id: str, reason: Reason, delay: float) -> None:
         """The job waits for another try, which begins in `delay` seconds at the earliest."""
