@@ -20,7 +20,7 @@ from xeno.errors import InvalidValueError
 from xeno.events import Event, Failure, LogLine, Progress, RunFinished, RunStarted
 from xeno.jobs.attempt import Attempt
 from xeno.jobs.foreground import JobRun
-from xeno.jobs.job import LEASE_SECONDS, Job, Limits
+from xeno.jobs.job import GRACE_SECONDS, LEASE_SECONDS, Job, Limits
 from xeno.jobs.leases import Leases
 from xeno.jobs.runner import Runner
 from xeno.jobs.store import LAPSE_SECONDS, Queue
@@ -177,8 +177,11 @@ def test_what_was_asked_of_a_job_is_done_by_the_next_worker_where_the_first_is_l
         lost.kill()
         assert lost.wait(30) is not None
         assert Runs(taught.db).get(job.run_id).status == "interrupted"
-        later = Queue(home, clock=lambda: time.time() + LEASE_SECONDS + 1)
+        ahead = LEASE_SECONDS + 1
+        later = Queue(home, clock=lambda: time.time() + ahead)
         with later:
+            later.refresh()
+            ahead += GRACE_SECONDS + 1
             later.refresh()
             assert later.get(job.id).state == "waiting"
             Runner(later, {taught.name: taught}, lambda *_: None).run()
@@ -199,8 +202,9 @@ def test_a_run_to_be_discarded_whose_job_was_taken_out_is_discarded_when_its_pro
         assert Leases(queue).claim([taught.name]) is not None
         Runs(taught.db).finish(job.run_id, "interrupted")
         queue.cancel(job.id)
-        now += LEASE_SECONDS + 1
-        queue.refresh()
+        for seconds in (LEASE_SECONDS, GRACE_SECONDS):
+            now += seconds + 1
+            queue.refresh()
         assert queue.cancel(job.id).state == "discarded"
         assert settle(queue, taught) == [job.run_id]
     assert Runs(taught.db).get(job.run_id).status == "discarded"

@@ -12,6 +12,7 @@ Priority = Literal["high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 
 LEASE_SECONDS = 60.0  # how long a job stays with a worker that is not heard of
+GRACE_SECONDS = 30.0  # and how long after that was found, if its process may still live
 
 State = Literal["waiting", "running", "completed", "stopped", "discarded", "failed"]
 

@@ -21,11 +21,12 @@ from pydantic import ValidationError
 
 from xeno.errors import InvalidValueError
 from xeno.jobs.database import QueueFile
-from xeno.jobs.job import Job, Limits, Priority, Reason, State
+from xeno.jobs.job import GRACE_SECONDS, LEASE_SECONDS, Job, Limits, Priority, Reason, State
 from xeno.jobs.machine import MachineSettings
 from xeno.jobs.policy import Situation, Worker, decayed
-from xeno.jobs.process import Identity, gone
+from xeno.jobs.process import Identity
 from xeno.paths import Home
+from xeno.store.processes import gone
 
 PRESENCE_SECONDS = 30.0  # a worker that has not asked for work so long is not there
 LAPSE_SECONDS = 30.0  # time to cancel a job that took its program, or the machine, down
@@ -299,8 +300,16 @@ class Queue:
         """
         now = self.clock()
         for row in self.file.read("SELECT * FROM jobs WHERE state = 'running'"):
-            if row["lease"] > now and not self.has_ended(row["pid"], row["birth"]):
-                continue
+            if not self.has_ended(row["pid"], row["birth"]):
+                if row["lease"] > now:
+                    continue
+                if row["lease"] <= row["renewed"] + LEASE_SECONDS:
+                    # The computer may have slept, or its clock was set: whoever wakes first does
+                    # not take what another would renew in a moment.
+                    self.file.write(
+                        "UPDATE jobs SET lease = ? WHERE id = ?", (now + GRACE_SECONDS, row["id"])
+                    )
+                    continue
             self.wait_again(row["id"], "lapsed", 0.0 if row["cancel"] else LAPSE_SECONDS)
 
     def wait_again(self, job_id: str, reason: Reason, delay: float) -> None:
