@@ -21,7 +21,7 @@ from ui.widgets.charts_panel import ChartsPanel
 from ui.widgets.curve_plot import CurvePlot
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.run_view import RunView
-from ui.widgets.runs_panel import RunsPanel
+from ui.widgets.runs_panel import PAGE, RunsPanel
 from xeno.events import (
     Evaluated,
     Event,
@@ -329,6 +329,27 @@ def test_a_run_whose_base_is_gone_is_not_started_again(
     qtbot.waitUntil(window.training.notice.isVisible)
     assert "gone" in window.training.notice.what.text()
     assert window._session.plan().beta != 0.3
+
+
+def test_older_runs_are_counted_and_shown_on_request(
+    session: Session, panel: RunsPanel, qtbot: QtBot
+) -> None:
+    runs = Runs(session.profile.db)
+    plan = TrainingPlan(base="b")
+    with session.profile.db.transaction():
+        oldest = runs.create(plan, queued=True)
+        runs.finish(oldest.id, "interrupted")
+        for _ in range(PAGE + 10):
+            runs.create(plan, queued=True)
+    panel.reload()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == PAGE)
+    assert panel.how_many.text() == "50 of 61 runs. Of the others 1 can be resumed."
+    assert panel.more.accessibleName()
+    qtbot.mouseClick(panel.more, LEFT)
+    qtbot.waitUntil(lambda: panel.model.rowCount() == PAGE + 11)
+    assert not panel.more.isVisible()
+    panel.table.choose_rows([PAGE + 10])
+    assert panel.go_on.isEnabled(), "the oldest can be resumed"
 
 
 def test_giving_up_asks_first(

@@ -184,6 +184,12 @@ class Runs:
         )
         return [_run(row) for row in rows]
 
+    def count(self) -> int:
+        """How many runs there are."""
+        row = self._db.one("SELECT count(*) FROM runs")
+        assert row is not None
+        return int(row[0])
+
     def start(self, run_id: str, process_id: int) -> None:
         """The trainer with `process_id` begins."""
         with self._db.transaction():
