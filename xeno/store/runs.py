@@ -6,7 +6,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -181,6 +181,14 @@ class Runs:
         """The `limit` newest runs, newest first; all of them if it is negative."""
         rows = self._db.read(
             "SELECT * FROM runs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,)
+        )
+        return [_run(row) for row in rows]
+
+    def some(self, ids: Sequence[str]) -> list[Run]:
+        """Those of the runs `ids` that there are, in the order in which they were created."""
+        places = ", ".join("?" * len(ids))
+        rows = self._db.read(
+            f"SELECT * FROM runs WHERE id IN ({places}) ORDER BY created, rowid", list(ids)
         )
         return [_run(row) for row in rows]
 

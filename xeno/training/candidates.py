@@ -9,6 +9,9 @@ from typing import Any
 
 from xeno.training.plan import TrainingPlan
 
+SEARCHED = ("rate_scale", "beta", "lora_rank")
+"""The settings that a search varies."""
+
 _RATES = (1.0, 0.3, 3.0)
 _BETAS = (1.0, 0.5, 2.0)
 _RANKS = (1.0, 2.0, 0.5)
