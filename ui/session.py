@@ -19,6 +19,7 @@ from xeno.assistant import Assistant
 from xeno.errors import InvalidValueError
 from xeno.events import HostReady, RunFinished
 from xeno.jobs.store import Queue
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
@@ -151,6 +152,25 @@ class Session(QObject):
 
         self.tasks.run(change, lambda _: self.warm_host(), owner=self, in_order=True)
         self.plan_changed.emit()
+
+    def adopt(
+        self,
+        plan: TrainingPlan,
+        done: Callable[[], object],
+        failed: Callable[[BaseException], None],
+        *,
+        owner: QObject,
+    ) -> None:
+        """Make `plan` that of the next run, with its base; all as it was where that `failed`."""
+        folder = Path(plan.base)
+
+        def usable(_: BaseModel) -> None:
+            if folder != self.base():
+                self.use_base(None if folder == starter_folder() else folder)
+            self.set_plan(plan.model_dump(exclude={"base"}))
+            done()
+
+        self.do(lambda: inspect_base(folder, self.profile.home), usable, owner=owner, failed=failed)
 
     # Model host ---------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
 from PyQt6.QtWidgets import (
     QCheckBox,
@@ -20,7 +20,7 @@ from PyQt6.QtWidgets import (
 
 from ui.queue_model import QueueModel, QueueRow, queue_rows
 from ui.session import Session
-from ui.widgets.basics import allow, button, label, row
+from ui.widgets.basics import allow, button, labelled
 from ui.widgets.flow import Flow
 from ui.widgets.queue_settings import QueueSettings
 from ui.widgets.table import Table
@@ -79,9 +79,9 @@ class QueuePanel(QWidget):
             self.down,
             self.first,
             self.last,
-            _labelled("P&riority", self.priority),
+            labelled("P&riority", self.priority),
             self.cancel,
-            _labelled("Runs at &once", self.concurrency),
+            labelled("Runs at &once", self.concurrency),
             self.settings,
             self.ended,
         )
@@ -259,15 +259,3 @@ class QueuePanel(QWidget):
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
         self._timer.stop()
         super().hideEvent(event)
-
-
-def _labelled(text: str, editor: QWidget) -> QWidget:
-    """An editor with its label at its left; they stay together where the line is broken."""
-    words = label(text, wrap=False)
-    words.setTextFormat(Qt.TextFormat.AutoText)
-    words.setBuddy(editor)
-    together = QWidget()
-    line = row(words, editor)
-    line.setContentsMargins(0, 0, 0, 0)
-    together.setLayout(line)
-    return together

@@ -62,11 +62,11 @@ def settle(queue: Queue, profile: Profile) -> list[str]:
     while the profile was locked; their ids."""
     runs = Runs(profile.db)
     gone: list[str] = []
-    for job in queue.jobs(ended=True):
-        if (job.profile, job.state, job.cancel) == (profile.name, "discarded", "discard"):
+    for ended in queue.jobs(ended=True):
+        if (ended.profile, ended.state, ended.cancel) == (profile.name, "discarded", "discard"):
             with contextlib.suppress(InvalidValueError):  # it had ended before, or is not here
-                runs.discard(job.run_id)
-                gone.append(job.run_id)
+                runs.discard(ended.run_id)
+                gone.append(ended.run_id)
     for run in runs.queued():
         job = queue.of_run(run.id)
         if job is None and time.time() - run.created < _BEING_ADDED:
