@@ -55,7 +55,7 @@ class SearchPanel(QWidget):
         )
         self.table = Table("Trials of the search", "No search yet.", sortable=False)
         self.table.show_model(self.model, stretch=5)
-        self.table.widths(10, 7, 6, 9, 8)
+        self.table.widths(8, 5, 5, 8, 6)
         self.table.setMinimumHeight(140)
         self.count = QSpinBox()
         self.count.setAccessibleName("How many trials")
