@@ -240,6 +240,14 @@ def test_a_resumed_run_shows_what_it_measured_before(view: RunView, qtbot: QtBot
     assert view.samples.rows[0].before.toPlainText() == "Happy …"
 
 
+def test_the_memory_that_is_shown_is_named(view: RunView, qtbot: QtBot) -> None:
+    view.begin()
+    view.progressed(progress(1))
+    qtbot.waitUntil(lambda: "2.0 GB of memory" in view.machine.text())
+    view.progressed(progress(2).model_copy(update={"memory_of": "card"}))
+    qtbot.waitUntil(lambda: "2.0 GB of the card's memory" in view.machine.text())
+
+
 def test_the_end_says_how_it_ended(view: RunView) -> None:
     view.ended(RunFinished(run_id="r", status="stopped", seconds=61.0))
     assert "what it had learned is kept" in view.pace.text()

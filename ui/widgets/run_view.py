@@ -186,7 +186,8 @@ class RunView(Card):
             view.setVisible(each == place)
 
     def _on_machine(self, event: Progress) -> list[str]:
-        words = [self._computes, f"{size(event.memory_bytes)} of memory"]
+        memory = "the card's memory" if event.memory_of == "card" else "memory"
+        words = [self._computes, f"{size(event.memory_bytes)} of {memory}"]
         if event.processor_share is not None:
             words.append(f"{share(event.processor_share)} of the processor")
         if event.temperature is not None:
