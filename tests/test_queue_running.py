@@ -156,9 +156,8 @@ def test_a_running_job_is_cancelled_from_another_program(
     assert Registry(taught).all() == []
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_what_was_asked_of_a_job_is_done_by_the_next_worker_where_the_first_is_lost(
-    taught: Profile, home: Home, plan: Callable[..., TrainingPlan], keep: bool
+def test_what_was_to_be_kept_is_released_by_the_next_worker_where_the_first_is_lost(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
 ) -> None:
     stepped = threading.Event()
     with Queue(home) as queue:
@@ -173,7 +172,7 @@ def test_what_was_asked_of_a_job_is_done_by_the_next_worker_where_the_first_is_l
         lost = TrainingRun.resume(taught, job.run_id, told)
         lost.start()
         assert stepped.wait(120)
-        queue.cancel(job.id, keep=keep)
+        queue.cancel(job.id, keep=True)
         lost.kill()
         assert lost.wait(30) is not None
         assert Runs(taught.db).get(job.run_id).status == "interrupted"
@@ -185,12 +184,33 @@ def test_what_was_asked_of_a_job_is_done_by_the_next_worker_where_the_first_is_l
             later.refresh()
             assert later.get(job.id).state == "waiting"
             Runner(later, {taught.name: taught}, lambda *_: None).run()
-            assert later.get(job.id).state == ("stopped" if keep else "discarded")
+            assert later.get(job.id).state == "stopped"
     run = Runs(taught.db).get(job.run_id)
-    assert run.status == ("stopped" if keep else "discarded")
-    assert (run.version is not None) == keep
+    assert run.status == "stopped"
+    assert [version.address for version in Registry(taught).all()] == [run.version]
     assert Runs(taught.db).resumable() == []
-    assert CheckpointKeys(taught.db).get(run.id) is None
+
+
+def test_what_was_to_be_discarded_is_by_the_next_worker_where_the_first_is_lost(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
+) -> None:
+    ahead = 0.0
+    runs, keys = Runs(taught.db), CheckpointKeys(taught.db)
+    with Queue(home, clock=lambda: time.time() + ahead) as queue:
+        job = submit(queue, taught, plan())
+        assert Leases(queue).claim([taught.name]) is not None
+        keys.saved(job.run_id, 7)
+        runs.finish(job.run_id, "interrupted")
+        queue.cancel(job.id)
+        for seconds in (LEASE_SECONDS, GRACE_SECONDS):
+            ahead += seconds + 1
+            queue.refresh()
+        assert queue.get(job.id).state == "waiting"
+        assert [each.run.id for each in runs.resumable()] == [job.run_id]
+        Runner(queue, {taught.name: taught}, lambda *_: None).run()
+        assert queue.get(job.id).state == "discarded"
+    assert runs.get(job.run_id).status == "discarded"
+    assert keys.get(job.run_id) is None, "what it had learned cannot be opened any more"
 
 
 def test_a_run_to_be_discarded_whose_job_was_taken_out_is_discarded_when_its_profile_opens(
