@@ -45,9 +45,15 @@ class PlanFileButtons(QWidget):
     def open_file(self, path: Path) -> None:
         """Read the settings in `path`; `opened` tells of them, or the notice what is wrong."""
         session = self._session
+
+        def work() -> TrainingPlan:
+            values = {"base": str(session.base()), **read(path)}
+            values["base"] = str(Path(str(values["base"])).expanduser().resolve())
+            return checked(values)
+
         self.notice.hide()
         session.do(
-            lambda: checked({"base": str(session.base()), **read(path)}),
+            work,
             self.opened.emit,
             owner=self,
             failed=self.notice.explain,
