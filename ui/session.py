@@ -141,18 +141,6 @@ class Session(QObject):
                 "Change them in the advanced settings of the Training tab.",
             ) from error
 
-    def use_base(self, folder: Path | None) -> None:
-        """Chat and train on the base in `folder`; None is the starter."""
-        value = str(folder) if folder else None
-        self._settings[BASE_SETTING] = value
-
-        def change() -> None:
-            self.profile.set_setting(BASE_SETTING, value)
-            self.host.use_base(None)
-
-        self.tasks.run(change, lambda _: self.warm_host(), owner=self, in_order=True)
-        self.plan_changed.emit()
-
     def adopt(
         self,
         plan: TrainingPlan,
@@ -171,6 +159,18 @@ class Session(QObject):
             done()
 
         self.do(lambda: inspect_base(folder, self.profile.home), usable, owner=owner, failed=failed)
+
+    def use_base(self, folder: Path | None) -> None:
+        """Chat and train on the base in `folder`; None is the starter."""
+        value = str(folder) if folder else None
+        self._settings[BASE_SETTING] = value
+
+        def change() -> None:
+            self.profile.set_setting(BASE_SETTING, value)
+            self.host.use_base(None)
+
+        self.tasks.run(change, lambda _: self.warm_host(), owner=self, in_order=True)
+        self.plan_changed.emit()
 
     # Model host ---------------------------------------------------------------------------
 
