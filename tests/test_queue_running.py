@@ -191,6 +191,12 @@ def test_what_was_to_be_kept_is_released_by_the_next_worker_where_the_first_is_l
     assert Runs(taught.db).resumable() == []
 
 
+def _ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
 def test_what_was_to_be_discarded_is_by_the_next_worker_where_the_first_is_lost(
     taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
 ) -> None:
@@ -200,13 +206,21 @@ def test_what_was_to_be_discarded_is_by_the_next_worker_where_the_first_is_lost(
         job = submit(queue, taught, plan())
         assert Leases(queue).claim([taught.name]) is not None
         keys.saved(job.run_id, 7)
-        runs.finish(job.run_id, "interrupted")
+        runs.start(job.run_id, _ended_process())
         queue.cancel(job.id)
         for seconds in (LEASE_SECONDS, GRACE_SECONDS):
             ahead += seconds + 1
             queue.refresh()
         assert queue.get(job.id).state == "waiting"
-        assert [each.run.id for each in runs.resumable()] == [job.run_id]
+        runs.start(job.run_id, os.getpid())
+        leases = Leases(queue)
+        taken = leases.claim([taught.name])
+        assert taken is not None
+        assert Attempt(queue, leases, taught, taken, lambda _: None).run() is None
+        assert queue.get(job.id).reason == "busy", "its trainer lives"
+        ahead += 60
+        runs.start(job.run_id, _ended_process())
+        assert runs.get(job.run_id).status == "running", "nobody has looked yet"
         Runner(queue, {taught.name: taught}, lambda *_: None).run()
         assert queue.get(job.id).state == "discarded"
     assert runs.get(job.run_id).status == "discarded"
@@ -220,7 +234,7 @@ def test_a_run_to_be_discarded_whose_job_was_taken_out_is_discarded_when_its_pro
     with Queue(home, clock=lambda: now) as queue:
         job = submit(queue, taught, plan())
         assert Leases(queue).claim([taught.name]) is not None
-        Runs(taught.db).finish(job.run_id, "interrupted")
+        Runs(taught.db).start(job.run_id, _ended_process())
         queue.cancel(job.id)
         for seconds in (LEASE_SECONDS, GRACE_SECONDS):
             now += seconds + 1

@@ -64,6 +64,7 @@ def settle(queue: Queue, profile: Profile) -> list[str]:
     gone: list[str] = []
     for ended in queue.jobs(ended=True):
         if (ended.profile, ended.state, ended.cancel) == (profile.name, "discarded", "discard"):
+            runs.mark_interrupted()
             with contextlib.suppress(InvalidValueError):  # it had ended before, or is not here
                 runs.discard(ended.run_id)
                 gone.append(ended.run_id)
