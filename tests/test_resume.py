@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fixed_noise import __file__ as child_module
 from run_parts import (
+    Fit,
     Killed,
     add_pairs,
     after_step,
@@ -22,10 +23,26 @@ from run_parts import (
 )
 from tiny_models import make_llama
 
-from xeno.errors import BudgetError, DamagedDataError, InvalidValueError, XenoError
-from xeno.events import Evaluated, Event, LogLine, RunStarted
+from xeno.errors import (
+    BudgetError,
+    DamagedDataError,
+    InvalidValueError,
+    StorageFullError,
+    XenoError,
+)
+from xeno.events import (
+    Evaluated,
+    Event,
+    LogLine,
+    NoiseDrawn,
+    Progress,
+    RunStarted,
+    StopTraining,
+    TrainingPaused,
+)
 from xeno.paths import Home
 from xeno.privacy.ledger import PrivacyLedger
+from xeno.privacy.mechanism import PrivateOptimizer
 from xeno.privacy.noise import CipherStream
 from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.pairs import Pairs
@@ -33,6 +50,7 @@ from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.checkpoint import Checkpoints
 from xeno.training.dataset import training_pairs
+from xeno.training.plan import TrainingPlan
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 from xeno.workers import training_client
@@ -238,15 +256,106 @@ def test_other_circumstances_get_a_fresh_stream_and_what_was_seen_counts(
     assert after is not None
     assert after.state.noise.key != before.state.noise.key
     assert after.state.sampling.key != before.state.sampling.key
-    assert after.origin.abandoned == (3,), "5 and 6 were told of, 7 may have been taken"
+    assert after.state.abandoned == 2, "5 and 6 were taken"
     assert len(list(Checkpoints(profile, run_id).folder.iterdir())) == 1
     finished, events = resume(profile, run_id)
-    assert [e.step for e in progress(events)] == [5, 6, 7]
+    assert [e.step for e in progress(events)] == [5, 6, 7, 8]
     [entry] = PrivacyLedger(profile).entries()
-    assert entry.mechanism.steps == 7 + 3
+    assert entry.mechanism.steps == 8 + 2
     assert (finished.epsilon or 9) <= 4.0
     manifest = Registry(profile).get(finished.version or "").manifest
-    assert manifest.metrics["steps"] == 7
+    assert manifest.metrics["steps"] == 8
+
+
+def test_noisy_steps_that_no_event_tells_of_count(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    plan = plan_for(base, private=True, epochs=10, progress_every=1000, checkpoint_steps=1000)
+    run_id = _killed_at_noise(profile, plan, 7, monkeypatch)
+    assert Runs(profile.db).last_step(run_id) < 7
+    _other_library(monkeypatch)
+    finished, _ = resume(profile, run_id)
+    [entry] = PrivacyLedger(profile).entries()
+    assert entry.mechanism.steps == 10
+    manifest = Registry(profile).get(finished.version or "").manifest
+    assert manifest.metrics["steps"] == 3, "seven were drawn before, and no checkpoint has them"
+
+
+def test_noisy_steps_stay_counted_where_a_run_went_back_and_was_killed_again(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    plan = plan_for(base, private=True, epochs=10, checkpoint_steps=4)
+    run_id = interrupt(profile, plan, after_step(7))
+    Runs(profile.db).reopen(run_id)
+    interrupt(profile, plan, lambda event: isinstance(event, RunStarted), run_id)
+    assert Runs(profile.db).last_step(run_id) == 4, "it went back to its checkpoint"
+    _other_library(monkeypatch)
+    _, events = resume(profile, run_id)
+    assert [e.step for e in progress(events)] == [5, 6, 7]
+    assert PrivacyLedger(profile).entries()[0].mechanism.steps == 10
+
+
+def test_a_stop_after_a_resume_pays_for_the_steps_that_were_seen_before(
+    profile: Profile, base: str
+) -> None:
+    add_pairs(profile, 30)
+    plan = plan_for(base, private=True, epochs=10, checkpoint_steps=4)
+    run_id = interrupt(profile, plan, after_step(7))
+    Runs(profile.db).reopen(run_id)
+    seen: list[Event] = []
+
+    def stop() -> StopTraining | None:
+        return StopTraining(keep=True) if after_step(5)(seen[-1] if seen else None) else None
+
+    finished = train(profile, run_id, seen.append, stop, Fit())
+    assert finished.status == "stopped"
+    assert PrivacyLedger(profile).entries()[0].mechanism.steps == 7
+
+
+def test_no_noise_is_drawn_that_cannot_be_noted(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    full = [True, True]
+    append = Runs.append_event
+
+    def appended(runs: Runs, run_id: str, event: Event) -> None:
+        if isinstance(event, NoiseDrawn) and event.noisy_step == 2 and full:
+            full.pop()
+            raise StorageFullError("The disk is full.", "", "")
+        append(runs, run_id, event)
+
+    monkeypatch.setattr(Runs, "append_event", appended)
+    finished, events = run(profile, plan_for(base, private=True, epochs=3, guard_seconds=0.01))
+    assert finished.status == "completed"
+    kinds = [type(e) for e in events if isinstance(e, (Progress, TrainingPaused))]
+    assert kinds == [Progress, TrainingPaused, Progress, Progress]
+    assert len(Runs(profile.db).noisy_steps(finished.run_id)) == 3
+
+
+def _killed_at_noise(
+    profile: Profile, plan: TrainingPlan, number: int, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """A run that was killed while the noise of this step was drawn; its id."""
+    left = [None] * number
+    noisy_step = PrivateOptimizer.noisy_step
+
+    def killed(optimizer: PrivateOptimizer):
+        left.pop()
+        if not left:
+            raise Killed
+        return noisy_step(optimizer)
+
+    runs = Runs(profile.db)
+    run_id = runs.create(plan).id
+    with monkeypatch.context() as patched:
+        patched.setattr(PrivateOptimizer, "noisy_step", killed)
+        with pytest.raises(Killed):
+            train(profile, run_id, lambda _: None, lambda: None, Fit())
+    runs.finish(run_id, "interrupted")
+    return run_id
 
 
 def test_without_privacy_other_circumstances_are_only_said(
@@ -269,7 +378,7 @@ def test_a_private_run_without_a_readable_checkpoint_counts_all_that_was_seen(
     for file in Checkpoints(profile, run_id).folder.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     _, events = resume(profile, run_id)
-    assert [e.step for e in progress(events)] == [1, 2, 3, 4]
+    assert [e.step for e in progress(events)] == [1, 2, 3, 4, 5]
     assert PrivacyLedger(profile).entries()[0].mechanism.steps == 8
 
 

@@ -200,6 +200,21 @@ class RunStarted(Message):
     resumed_at: int = 0
 
 
+class NoiseDrawn(Message):
+    """Kept with a private run before the noise of a step is drawn, and not sent.
+
+    It stays where a run goes back to a checkpoint (no field is called `step`), so that the
+    account can count every noisy step. `noisy_step` is of the stage, from 1; `stream` is the
+    number of the cipher stream among those that the stage has had.
+    """
+
+    type: Literal["noise_drawn"] = "noise_drawn"
+    run_id: str
+    stage: int
+    stream: int
+    noisy_step: int
+
+
 class TrainingPaused(Message):
     """The run waits after `step` steps until the machine is fit for it; `reason` is a sentence."""
 
@@ -385,6 +400,7 @@ Event = Annotated[
     Failure
     | LogLine
     | RunStarted
+    | NoiseDrawn
     | TrainingPaused
     | TrainingContinued
     | Progress

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import psutil
 
 from xeno.errors import InvalidValueError, RunGoingOnError
-from xeno.events import Event, Failure, Message, decode_event, encode
+from xeno.events import Event, Failure, Message, NoiseDrawn, decode_event, encode
 from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.database import Database, Row
 from xeno.training.plan import TrainingPlan
@@ -154,6 +154,15 @@ class Runs:
                 "DELETE FROM run_events WHERE run_id = ? AND json_extract(event, '$.step') > ?",
                 (run_id, step),
             )
+
+    def noisy_steps(self, run_id: str) -> list[NoiseDrawn]:
+        """The notes of the noisy steps of all attempts at the run."""
+        rows = self._db.read(
+            "SELECT event FROM run_events WHERE run_id = ? "
+            "AND json_extract(event, '$.type') = 'noise_drawn'",
+            (run_id,),
+        )
+        return [NoiseDrawn.model_validate_json(row["event"]) for row in rows]
 
     def last_step(self, run_id: str) -> int:
         """The highest step that any event of the run tells of, 0 without one."""

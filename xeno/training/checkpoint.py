@@ -68,7 +68,6 @@ class Origin(BaseModel):
         stages: the units of each stage.
         environment: libraries, number format, threads, device.
         noise: sigma of each stage of a private run, 0 of others.
-        abandoned: noisy steps of earlier attempts, by stage, that are not part of this one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +79,6 @@ class Origin(BaseModel):
     stages: tuple[Units, ...]
     environment: dict[str, str | int]
     noise: tuple[float, ...]
-    abandoned: tuple[int, ...]
 
     @property
     def dtype(self) -> Dtype:
@@ -121,6 +119,7 @@ class LoopState(BaseModel):
         rows_at_once, tokens_at_once, twice: how batches are cut.
         before, after: the first and the last evaluation.
         sampling, noise: the streams of a private run: of its batches and of its noise.
+        stream, abandoned: see `xeno.training.noisy_steps`.
         learner: what the learner keeps besides tensors.
     """
 
@@ -137,6 +136,8 @@ class LoopState(BaseModel):
     stability: StabilityState
     sampling: Stream | None
     noise: Stream | None
+    stream: int
+    abandoned: int
     learner: dict[str, Any]
 
 

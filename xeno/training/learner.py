@@ -61,9 +61,6 @@ class Learner(Protocol):
         """Go on as the learner that had `state`, but for the noise: the stream is what this one
         was made with, since a state does not say whether its stream may be continued."""
 
-    def renew_noise(self) -> None:
-        """Draw further noise from a fresh stream, where there is any."""
-
     def close(self) -> None:
         """Let go of the model, so that another learner can take it."""
 
@@ -108,9 +105,6 @@ class PlainLearner:
 
     def restore(self, state: LearnerState) -> None:
         _restore_optimizer(self._optimizer, state)
-
-    def renew_noise(self) -> None:
-        pass
 
     def close(self) -> None:
         self.discard()
@@ -177,9 +171,6 @@ class PrivateLearner:
 
     def restore(self, state: LearnerState) -> None:
         _restore_optimizer(self.optimizer.original_optimizer, state)
-
-    def renew_noise(self) -> None:
-        self._stream.renew()
 
     def close(self) -> None:
         self.discard()

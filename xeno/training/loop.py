@@ -16,7 +16,6 @@ import torch
 
 from xeno.errors import StorageFullError
 from xeno.events import Evaluated, Event, LogLine, SampleReplies, StopTraining
-from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import adapter_weights
 from xeno.training.batches import passes
 from xeno.training.checkpoint import Checkpoint, LoopState, Stream
@@ -26,6 +25,7 @@ from xeno.training.guards import Guards, Trouble
 from xeno.training.learner import Learner, LearnerState
 from xeno.training.measures import peak_memory
 from xeno.training.microbatches import Limits
+from xeno.training.noisy_steps import StageNoise
 from xeno.training.objectives import Objective
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
@@ -56,8 +56,7 @@ class Work:
     Attributes:
         objective: what is made small. Its reference is the model before the first step.
         rows, held_out: those to learn from, and those to measure on.
-        sampling: the stream that samples the batches of a private run.
-        last_step: the step after which the stage ends.
+        noise: the streams of a private run, and what it must count.
         samples: writes the sample replies; None where none are wanted.
         steps_before, steps_after: those of earlier and of later stages.
     """
@@ -67,8 +66,7 @@ class Work:
     objective: Objective
     rows: Sequence[Row]
     held_out: Sequence[Row]
-    sampling: CipherStream
-    last_step: int
+    noise: StageNoise
     samples: Samples | None = None
     steps_before: int = 0
     steps_after: int = 0
@@ -117,7 +115,8 @@ class Loop:
             self._scorer,
             self._memory,
             emit,
-            work.last_step,
+            self._drawing,
+            self._last,
             (work.steps_before, work.steps_after),
         )
         self._evaluate_every = max(1, math.ceil(recipe.steps / plan.evaluations))
@@ -125,7 +124,9 @@ class Loop:
         self._early = EarlyStopping(plan, private=plan.private)
         self._best: dict[str, torch.Tensor] = {}
         self._before = self._after = _unmeasured(run_id, work.steps_before)
-        self._sampled_at = work.sampling.state  # before the batch of the step that is under way
+        self._sampled_at = (
+            work.noise.sampling.state
+        )  # before the batch of the step that is under way
         self._saved_at = time.monotonic()
         if resumed is not None:
             self._restore(resumed)
@@ -143,7 +144,7 @@ class Loop:
             for batch in () if early else self._batches():
                 self._guards.check(self._now_at, self.save)
                 self._steps.take(batch, self._interludes())
-                self._sampled_at = self._work.sampling.state
+                self._sampled_at = self._work.noise.sampling.state
                 early = self._measure_and_save()
                 if early:
                     break
@@ -176,6 +177,11 @@ class Loop:
         """Steps of the whole run so far."""
         return self._work.steps_before + self._steps.taken
 
+    @property
+    def _last(self) -> int:
+        """The step after which the stage ends."""
+        return self._recipe.steps - self._work.noise.abandoned
+
     def _batches(self) -> Iterator[list[Row]]:
         """The batches of the steps that are left: sampled by the cipher stream in private runs,
         otherwise whole passes in an order that follows from the seed."""
@@ -183,17 +189,17 @@ class Loop:
         begun = self._steps.taken
         if self._plan.private:
             units = by_unit(rows)
-            for _ in range(begun, work.last_step):
-                drawn = work.sampling.poisson_sample(len(units), recipe.sample_rate)
+            for _ in range(begun, self._last):
+                drawn = work.noise.sampling.poisson_sample(len(units), recipe.sample_rate)
                 yield [row for i in drawn for row in units[i]]
             return
         size, ease = int(recipe.batch_size), self._scorer.ease
-        yield from passes(rows, self._plan, size, work.last_step, ease, begun)
+        yield from passes(rows, self._plan, size, self._last, ease, begun)
 
     def _measure_and_save(self) -> bool:
         """What is due after a step; whether the run should end early."""
         taken, early = self._steps.taken, False
-        last = taken == self._work.last_step
+        last = taken == self._last
         if last or taken % self._evaluate_every == 0:
             self._after = self._evaluate()
             early = self._is_time_to_end()
@@ -208,7 +214,7 @@ class Loop:
     def _is_time_to_end(self) -> bool:
         """Whether the held-out pairs have not gained for long enough; said if so."""
         best, taken = self._early.state.best, self._steps.taken
-        if best is None or taken >= self._work.last_step or not self._early.is_time(taken):
+        if best is None or taken >= self._last or not self._early.is_time(taken):
             return False
         words = f"The held-out pairs have not gained since step {best.step}, so this ends here."
         self._emit(LogLine(text=words))
@@ -217,7 +223,7 @@ class Loop:
     def _interludes(self) -> dict[str, int]:
         """How often the held-out pairs and the samples are still to come, the one after the
         step under way and the one at the end among them."""
-        taken, last = self._steps.taken, self._work.last_step
+        taken, last = self._steps.taken, self._last
 
         def times(every: int) -> int:
             return -(-last // every) - taken // every
@@ -230,7 +236,7 @@ class Loop:
         """Score the held-out pairs, say so, and keep the adapter if it is the best so far."""
         begun, taken = time.monotonic(), self._steps.taken
         rows, most = self._work.held_out, self._plan.evaluation_pairs
-        whole = taken in {0, self._work.last_step} or most is None
+        whole = taken in {0, self._last} or most is None
         some = rows if whole else rows[:most]
         event = self._memory.enough_for(
             lambda: self._scorer.score(self._run_id, self._now_at, some), lambda: None
@@ -306,6 +312,20 @@ class Loop:
             self._guards.hold(self._now_at, trouble, self._saves)
         self._saved_at = time.monotonic()
 
+    def _drawing(self, step: int) -> None:
+        """Note that the noise of `step` is drawn next; where the disk is full, wait first."""
+
+        def noted() -> bool:
+            try:
+                self._work.noise.drawing(step)
+            except StorageFullError:
+                return False
+            return True
+
+        if not noted():
+            trouble = Trouble("disk", "The disk is full: a noisy step cannot be noted.")
+            self._guards.hold(self._now_at, trouble, noted)
+
     def _saves(self) -> bool:
         try:
             self._keep(*self._now())
@@ -318,7 +338,7 @@ class Loop:
         same cut must hold, and in a resumed run the noise of the step under way may have been
         drawn for another cut before (see `xeno.training.resume`)."""
         if self._resumed:
-            self._work.learner.renew_noise()
+            self._work.noise.renew(self._steps.taken)
         if self._begun:
             self.save()
 
@@ -340,6 +360,8 @@ class Loop:
             stability=self._steps.stability.state,
             sampling=Stream.of(self._sampled_at) if streams else None,
             noise=Stream.of(learner.noise) if learner.noise is not None else None,
+            stream=self._work.noise.number,
+            abandoned=self._work.noise.abandoned,
             learner=dict(learner.values),
         )
         rows = (*self._work.rows, *self._work.held_out)

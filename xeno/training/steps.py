@@ -33,6 +33,8 @@ class Steps:
     """Takes the steps of one stage of a run.
 
     Args:
+        drawing: told every step (from 1) of a private run before its noise is drawn; it must not
+            be drawn where this raises.
         last_step: the step after which the stage ends.
         place: steps of the stages before and after this one; progress is told for the whole run.
 
@@ -53,6 +55,7 @@ class Steps:
         scorer: Scorer,
         memory: Memory,
         emit: Callable[[Event], None],
+        drawing: Callable[[int], None],
         last_step: int,
         place: tuple[int, int],
     ) -> None:
@@ -64,6 +67,7 @@ class Steps:
         self._scorer = scorer
         self._memory = memory
         self._emit = emit
+        self._drawing = drawing
         self._last = last_step
         self._before, self._after = place
         self._gauges = Gauges()
@@ -105,6 +109,8 @@ class Steps:
         if trouble:
             self._learner.discard()
         else:
+            if private:
+                self._drawing(self.taken + 1)
             norm = self._learner.step(len(batch), rate)
             if not private and not math.isfinite(norm):
                 trouble = "its gradient was not a finite number"

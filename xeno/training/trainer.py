@@ -192,7 +192,7 @@ class _Training:
         if plan.engine == "trl":
             outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
         else:
-            outcomes = self._steps(stages, attempt, policy, adapted, limit, samples)
+            outcomes = self._steps(stages, sigmas, attempt, policy, adapted, limit, samples)
         taken = sum(each.steps for each in outcomes)
         if taken == steps and saved is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
@@ -234,10 +234,9 @@ class _Training:
             )
         tensors = extract(adapted)
         # Every noisy step counts, also where the adapter of an earlier one is released.
-        counted = attempt.noisy_steps([each.steps for each in outcomes])
         mechanisms = [
             Mechanism(sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=noisy)
-            for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
+            for stage, sigma, noisy in zip(stages, sigmas, attempt.noisy_steps(), strict=True)
             if plan.private and noisy
         ]
         adapter = stages[0].recipe.adapter
@@ -327,6 +326,7 @@ class _Training:
     def _steps(
         self,
         stages: list[StageRows],
+        sigmas: Sequence[float],
         attempt: Attempt,
         policy: Policy,
         adapted: PeftModel,
@@ -334,14 +334,14 @@ class _Training:
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
-        now, finished = attempt.origin, list(attempt.finished)
+        finished = list(attempt.finished)
         dtype = dtype_name(policy.model)
         outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
         stopping, guards = self._watch(attempt.saved)
         stopping.watch(policy.model)
         for number in range(len(finished), len(stages)):
-            stage, streams = stages[number], attempt.streams(number)
-            learner = self._learner(adapted, stage, now.noise[number], streams.noise)
+            stage, noise = stages[number], attempt.noise[number]
+            learner = self._learner(adapted, stage, sigmas[number], noise.noise)
             done = sum(each.recipe.steps for each in stages[:number])
             work = Work(
                 policy,
@@ -349,8 +349,7 @@ class _Training:
                 objective_for(stage.name, stage.plan, stage.recipe.sft_weight, limit),
                 stage.rows,
                 stage.measured,
-                streams.sampling,
-                stage.recipe.steps - now.abandoned[number],
+                noise,
                 samples,
                 steps_before=done,
                 steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
