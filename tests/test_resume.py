@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from fixed_noise import __file__ as child_module
 from run_parts import (
     Fit,
@@ -50,7 +51,10 @@ from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.checkpoint import Checkpoints
 from xeno.training.dataset import training_pairs
+from xeno.training.objectives import Objective, RowLoss
 from xeno.training.plan import TrainingPlan
+from xeno.training.row import Row
+from xeno.training.scoring import Scorer
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 from xeno.workers import training_client
@@ -312,6 +316,59 @@ def test_a_stop_after_a_resume_pays_for_the_steps_that_were_seen_before(
     finished = train(profile, run_id, seen.append, stop, Fit())
     assert finished.status == "stopped"
     assert PrivacyLedger(profile).entries()[0].mechanism.steps == 7
+
+
+@pytest.mark.parametrize("kind", ["private", "sampled"])
+def test_a_resumed_run_that_shrinks_counts_what_was_taken_under_the_old_cut(
+    profile: Profile, base: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 36)
+    planned = PLANS[kind] | {"epochs": 10, "checkpoint_steps": 4, "max_steps": 12}
+    plan = plan_for(base, **planned, micro_batch_size=4)
+    run_id = interrupt(profile, plan, after_step(7))
+    before = Checkpoints(profile, run_id).latest()
+    assert before is not None
+    assert (before.at, before.state.stream) == (4, 0)
+    losses = Scorer.losses
+
+    def short_of_memory(scorer: Scorer, part: Sequence[Row], objective: Objective) -> RowLoss:
+        if len(part) > 1 and torch.is_grad_enabled():
+            raise MemoryError
+        return losses(scorer, part, objective)
+
+    monkeypatch.setattr(Scorer, "losses", short_of_memory)
+    Runs(profile.db).reopen(run_id)
+    interrupt(profile, plan, after_step(6), run_id)
+    after = Checkpoints(profile, run_id).latest()
+    assert after is not None
+    assert (after.at, after.state.stream, after.state.abandoned) == (4, 1, 3)
+    assert after.state.noise.key != before.state.noise.key
+    assert after.state.sampling.key != before.state.sampling.key
+    assert len(list(Checkpoints(profile, run_id).folder.iterdir())) == 1
+    finished, events = resume(profile, run_id)
+    assert [e.step for e in progress(events)] == [5, 6, 7, 8, 9]
+    [entry] = PrivacyLedger(profile).entries()
+    assert entry.mechanism.steps == 9 + 3 == 12
+    assert (finished.epsilon or 9) <= plan.epsilon
+
+
+def test_a_run_that_shrinks_and_was_not_resumed_goes_on_with_its_noise(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    losses, failed = Scorer.losses, []
+
+    def short_of_memory(scorer: Scorer, part: Sequence[Row], objective: Objective) -> RowLoss:
+        if torch.is_grad_enabled() and len(part) > 1 and len(failed) < 2:
+            failed.append(part)
+            raise MemoryError
+        return losses(scorer, part, objective)
+
+    monkeypatch.setattr(Scorer, "losses", short_of_memory)
+    finished, _ = run(profile, plan_for(base, private=True, epochs=3))
+    assert len(failed) == 2
+    assert {note.stream for note in Runs(profile.db).noisy_steps(finished.run_id)} == {0}
+    assert PrivacyLedger(profile).entries()[0].mechanism.steps == 3
 
 
 def test_no_noise_is_drawn_that_cannot_be_noted(

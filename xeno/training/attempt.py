@@ -13,9 +13,8 @@ from xeno.errors import XenoError
 from xeno.events import Event, LogLine
 from xeno.store.runs import Runs
 from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, LoopState, Origin
-from xeno.training.noisy_steps import StageNoise, nothing_left
+from xeno.training.noisy_steps import StageNoise, lost_steps, nothing_left
 from xeno.training.resume import differences
-from xeno.words import count
 
 if TYPE_CHECKING:
     import torch
@@ -135,10 +134,3 @@ class Attempt:
             return self.finished[number].steps
         found = self.of_stage(number)
         return 0 if found is None else found.state.step
-
-
-def lost_steps(number: int) -> LogLine:
-    """So many noisy steps count and are not learned from."""
-    steps = count(number, "noisy step")
-    words = f"{steps} of before can no longer be part of it, but count in its epsilon."
-    return LogLine(level="warning", text=words)

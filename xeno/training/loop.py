@@ -25,7 +25,7 @@ from xeno.training.guards import Guards, Trouble
 from xeno.training.learner import Learner, LearnerState
 from xeno.training.measures import peak_memory
 from xeno.training.microbatches import Limits
-from xeno.training.noisy_steps import StageNoise
+from xeno.training.noisy_steps import StageNoise, lost_steps, nothing_left
 from xeno.training.objectives import Objective
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
@@ -70,6 +70,10 @@ class Work:
     samples: Samples | None = None
     steps_before: int = 0
     steps_after: int = 0
+
+
+class _DrawnAgain(Exception):  # noqa: N818 - a turn, not an error
+    """The streams were renewed while a step was under way: its batch is drawn from them again."""
 
 
 class Loop:
@@ -128,6 +132,7 @@ class Loop:
             work.noise.sampling.state
         )  # before the batch of the step that is under way
         self._saved_at = time.monotonic()
+        self._in_step = False
         if resumed is not None:
             self._restore(resumed)
 
@@ -141,13 +146,15 @@ class Loop:
                 early = self._is_time_to_end()
             else:
                 self._begin()
-            for batch in () if early else self._batches():
-                self._guards.check(self._now_at, self.save)
-                self._steps.take(batch, self._interludes())
-                self._sampled_at = self._work.noise.sampling.state
-                early = self._measure_and_save()
-                if early:
-                    break
+            going = not early
+            while going:
+                try:
+                    early = self._take_all()
+                    going = False
+                except _DrawnAgain:
+                    self._work.learner.discard()
+            if not self._steps.taken:
+                raise nothing_left()
             if self._after.step != self._now_at:  # resumed where no step was left
                 self._after = self._evaluate()
         except Stopped as stopped:
@@ -162,6 +169,20 @@ class Loop:
         metrics = self._metrics(self._choose_release(), early)
         dtype = dtype_name(self._model)
         return Outcome(self._steps.taken, order, metrics, dtype)
+
+    def _take_all(self) -> bool:
+        """Take the steps that are left; whether they ended early."""
+        for batch in self._batches():
+            self._guards.check(self._now_at, self.save)
+            self._in_step = True
+            try:
+                self._steps.take(batch, self._interludes())
+            finally:
+                self._in_step = False
+            self._sampled_at = self._work.noise.sampling.state
+            if self._measure_and_save():
+                return True
+        return False
 
     def _begin(self) -> None:
         rows = [*self._work.rows, *self._work.held_out]
@@ -334,13 +355,21 @@ class Loop:
         return True
 
     def _parts_shrunk(self) -> None:
-        """Memory ran out and batches are cut in smaller parts from here on. After a crash the
-        same cut must hold, and in a resumed run the noise of the step under way may have been
-        drawn for another cut before (see `xeno.training.resume`)."""
-        if self._resumed:
-            self._work.noise.renew(self._steps.taken)
+        """Batches are cut in smaller parts from here on. After a crash the same cut must hold,
+        and steps that an earlier attempt took with another cut must not be taken again under the
+        same noise (see `xeno.training.resume`)."""
+        noise, taken = self._work.noise, self._steps.taken
+        renewed = noise.ahead(taken)
+        if renewed:
+            before = noise.abandoned
+            noise.renew(taken)
+            self._sampled_at = noise.sampling.state
+            self._steps.last = self._last
+            self._emit(lost_steps(noise.abandoned - before))
         if self._begun:
             self.save()
+        if renewed and self._in_step:
+            raise _DrawnAgain
 
     def _now(self) -> tuple[LoopState, dict[str, torch.Tensor]]:
         """The run between two steps; while one is under way, as it was before that."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from xeno.errors import XenoError
-from xeno.events import NoiseDrawn
+from xeno.events import LogLine, NoiseDrawn
 from xeno.privacy.noise import CipherStream
+from xeno.words import count
 
 if TYPE_CHECKING:
     from xeno.training.checkpoint import LoopState
@@ -76,8 +77,13 @@ class StageNoise:
         )
         self._drawn.add((self.number, step))
 
+    def ahead(self, taken: int) -> bool:
+        """Whether these streams were used for a step after the first `taken` ones before."""
+        return any(stream == self.number and step > taken for stream, step in self._drawn)
+
     def renew(self, taken: int) -> None:
-        """Go on after `taken` steps with fresh streams."""
+        """Go on after `taken` steps with fresh streams. Both are replaced: a batch that is noised
+        twice would not be two samplings, as which the account counts them."""
         self.sampling.renew()
         self.noise.renew()
         self.number, self.abandoned = self._unused(), self.counted - taken
@@ -93,3 +99,10 @@ def nothing_left() -> XenoError:
         "Its noisy steps were all taken before, and no checkpoint has them.",
         "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
     )
+
+
+def lost_steps(number: int) -> LogLine:
+    """So many noisy steps count and are not learned from."""
+    steps = count(number, "noisy step")
+    words = f"{steps} of before can no longer be part of it, but count in its epsilon."
+    return LogLine(level="warning", text=words)

@@ -27,10 +27,10 @@ clear. Between the two lies one safe case, and it is also what a user wants:
    steps that are left, so that the run still spends at most the epsilon it was granted. The
    checkpoint with the fresh stream is written, and the old ones deleted, before the first step.
 
-When memory runs out in a resumed run its micro-batches become smaller, which changes rounding in
-a step that the first attempt may have taken; the noise stream is renewed there too. In a run that
-was not resumed no noise has been drawn for that step yet, so the stream goes on, and the new cut
-is in a checkpoint before the noise is drawn.
+When memory runs out the micro-batches become smaller, which changes rounding. That is case 3
+where an earlier attempt has taken steps after the one that the run is at: its streams are
+renewed and those steps counted. Otherwise no noise has been drawn for the step yet, so the
+streams go on, and the new cut is in a checkpoint before the noise is drawn.
 
 A run that is interrupted and never resumed releases nothing and costs nothing. When a run ends,
 the key of its checkpoints is destroyed in the same transaction.

@@ -35,10 +35,11 @@ class Steps:
     Args:
         drawing: told every step (from 1) of a private run before its noise is drawn; it must not
             be drawn where this raises.
-        last_step: the step after which the stage ends.
+        last_step: the step after which the stage ends, as far as that is known.
         place: steps of the stages before and after this one; progress is told for the whole run.
 
     Attributes:
+        last: the step after which the stage ends.
         taken: how many there were.
         seconds, pairs_done, tokens_done: what they took and saw.
         stability: judges them.
@@ -68,7 +69,7 @@ class Steps:
         self._memory = memory
         self._emit = emit
         self._drawing = drawing
-        self._last = last_step
+        self.last = last_step
         self._before, self._after = place
         self._gauges = Gauges()
         self._changed = False  # whether a step of this process was seen to change the adapter
@@ -123,7 +124,7 @@ class Steps:
         self.time_left.step(seconds)
         self.pairs_done += len(batch)
         self.tokens_done += sum(row.tokens for row in batch)
-        if self.taken % self._plan.progress_every == 0 or self.taken == self._last:
+        if self.taken % self._plan.progress_every == 0 or self.taken == self.last:
             self._report(measures, rate, norm, interludes)
         if trouble:
             self._left_out(trouble)
@@ -181,7 +182,7 @@ class Steps:
                 memory_bytes=machine.memory_bytes,
                 processor_share=machine.processor_share,
                 temperature=machine.temperature,
-                eta_seconds=self.time_left.seconds(self._last - self.taken, interludes),
+                eta_seconds=self.time_left.seconds(self.last - self.taken, interludes),
             )
         )
 
