@@ -49,6 +49,7 @@ from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
+from xeno.training import stopping
 from xeno.training.checkpoint import Checkpoints
 from xeno.training.dataset import training_pairs
 from xeno.training.objectives import Objective, RowLoss
@@ -369,6 +370,46 @@ def test_a_run_that_shrinks_and_was_not_resumed_goes_on_with_its_noise(
     assert len(failed) == 2
     assert {note.stream for note in Runs(profile.db).noisy_steps(finished.run_id)} == {0}
     assert PrivacyLedger(profile).entries()[0].mechanism.steps == 3
+
+
+class _Clock:
+    """The real one, which a test can put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_the_time_limit_counts_all_stages_and_all_attempts(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 36)
+    clock = _Clock()
+    monkeypatch.setattr(stopping, "time", clock)
+    plan = plan_for(base, **PLANS["two stages"], time_limit_minutes=60)
+    slow = {2, 12, 13}
+
+    def passes_time(event: Event) -> None:
+        if isinstance(event, Progress) and event.step in slow:
+            slow.discard(event.step)
+            clock.ahead += 25 * 60
+
+    def killed(event: Event) -> bool:
+        slow.discard(13)
+        passes_time(event)
+        return after_step(14)(event)
+
+    run_id = interrupt(profile, plan, killed)
+    saved = Checkpoints(profile, run_id).latest()
+    assert saved is not None
+    assert (len(saved.finished), saved.at) == (1, 12)
+    slow.add(13)
+    Runs(profile.db).reopen(run_id)
+    finished = train(profile, run_id, passes_time, lambda: None, Fit())
+    assert finished.status == "stopped", "three times 25 minutes"
+    told = Runs(profile.db).events(run_id)
+    assert any(isinstance(e, LogLine) and "time limit" in e.text for e in told)
 
 
 def test_no_noise_is_drawn_that_cannot_be_noted(

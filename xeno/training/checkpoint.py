@@ -116,6 +116,7 @@ class LoopState(BaseModel):
 
     Attributes:
         seconds, pairs_done, tokens_done: of the steps so far, for the pace.
+        spent: seconds that the whole run took so far, without pauses, for its time limit.
         rows_at_once, tokens_at_once, twice: how batches are cut.
         before, after: the first and the last evaluation.
         sampling, noise: the streams of a private run: of its batches and of its noise.
@@ -127,6 +128,7 @@ class LoopState(BaseModel):
     seconds: float
     pairs_done: int
     tokens_done: int
+    spent: float
     rows_at_once: int
     tokens_at_once: int
     twice: bool

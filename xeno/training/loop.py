@@ -380,6 +380,7 @@ class Loop:
             seconds=self._steps.seconds,
             pairs_done=self._steps.pairs_done,
             tokens_done=self._steps.tokens_done,
+            spent=self._stopping.spent,
             rows_at_once=self._memory.limits.rows,
             tokens_at_once=self._memory.limits.tokens,
             twice=self._memory.twice,

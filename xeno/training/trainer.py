@@ -375,7 +375,7 @@ class _Training:
 
     def _watch(self, saved: Checkpoint | None) -> tuple[Stopping, Guards]:
         minutes = self.plan.time_limit_minutes
-        spent = saved.state.seconds if saved else 0.0
+        spent = saved.state.spent if saved else 0.0
         stopping = Stopping(self.stop, None if minutes is None else 60 * minutes, spent)
         guards = Guards(
             self.run.id,
