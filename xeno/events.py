@@ -215,6 +215,15 @@ class NoiseDrawn(Message):
     noisy_step: int
 
 
+class TrainerKilled(Message):
+    """Kept with a run whose trainer was ended by a SIGKILL that nobody here sent. `memory`:
+    probably because memory ran out, so that the next attempt computes in smaller parts."""
+
+    type: Literal["trainer_killed"] = "trainer_killed"
+    run_id: str
+    memory: bool
+
+
 class TrainingPaused(Message):
     """The run waits after `step` steps until the machine is fit for it; `reason` is a sentence."""
 
@@ -401,6 +410,7 @@ Event = Annotated[
     | LogLine
     | RunStarted
     | NoiseDrawn
+    | TrainerKilled
     | TrainingPaused
     | TrainingContinued
     | Progress

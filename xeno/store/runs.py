@@ -13,7 +13,7 @@ from typing import Any, Literal
 import psutil
 
 from xeno.errors import InvalidValueError, RunGoingOnError
-from xeno.events import Event, Failure, Message, NoiseDrawn, decode_event, encode
+from xeno.events import Event, Failure, Message, NoiseDrawn, TrainerKilled, decode_event, encode
 from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.database import Database, Row
 from xeno.training.plan import TrainingPlan
@@ -157,12 +157,12 @@ class Runs:
 
     def noisy_steps(self, run_id: str) -> list[NoiseDrawn]:
         """The notes of the noisy steps of all attempts at the run."""
-        rows = self._db.read(
-            "SELECT event FROM run_events WHERE run_id = ? "
-            "AND json_extract(event, '$.type') = 'noise_drawn'",
-            (run_id,),
-        )
-        return [NoiseDrawn.model_validate_json(row["event"]) for row in rows]
+        return [NoiseDrawn.model_validate_json(each) for each in self._of(run_id, "noise_drawn")]
+
+    def kills(self, run_id: str) -> list[TrainerKilled]:
+        """How often the run's trainer was killed and nobody here had asked for it."""
+        found = self._of(run_id, "trainer_killed")
+        return [TrainerKilled.model_validate_json(each) for each in found]
 
     def last_step(self, run_id: str) -> int:
         """The highest step that any event of the run tells of, 0 without one."""
@@ -243,6 +243,15 @@ class Runs:
         """The run's events in their order."""
         rows = self._db.read("SELECT event FROM run_events WHERE run_id = ? ORDER BY seq", [run_id])
         return [decode_event(row["event"]) for row in rows]
+
+    def _of(self, run_id: str, kind: str) -> list[str]:
+        """The run's events of one type, as they are kept."""
+        rows = self._db.read(
+            "SELECT event FROM run_events WHERE run_id = ? "
+            "AND json_extract(event, '$.type') = ? ORDER BY seq",
+            (run_id, kind),
+        )
+        return [row["event"] for row in rows]
 
     def mark_interrupted(self) -> list[Run]:
         """Mark the runs whose process is gone without a word; the ones just marked."""

@@ -118,6 +118,7 @@ class LoopState(BaseModel):
         seconds, pairs_done, tokens_done: of the steps so far, for the pace.
         spent: seconds that the whole run took so far, without pauses, for its time limit.
         rows_at_once, tokens_at_once, twice: how batches are cut.
+        kills: how often the trainer had been killed for its memory when they were cut so.
         before, after: the first and the last evaluation.
         sampling, noise: the streams of a private run: of its batches and of its noise.
         stream, abandoned: see `xeno.training.noisy_steps`.
@@ -132,6 +133,7 @@ class LoopState(BaseModel):
     rows_at_once: int
     tokens_at_once: int
     twice: bool
+    kills: int
     before: Evaluated
     after: Evaluated
     best: BestState

@@ -58,6 +58,7 @@ class Work:
         rows, held_out: those to learn from, and those to measure on.
         noise: the streams of a private run, and what it must count.
         samples: writes the sample replies; None where none are wanted.
+        kills: how often the trainer was killed for its memory in this run.
         steps_before, steps_after: those of earlier and of later stages.
     """
 
@@ -68,6 +69,7 @@ class Work:
     held_out: Sequence[Row]
     noise: StageNoise
     samples: Samples | None = None
+    kills: int = 0
     steps_before: int = 0
     steps_after: int = 0
 
@@ -133,6 +135,7 @@ class Loop:
         )  # before the batch of the step that is under way
         self._saved_at = time.monotonic()
         self._in_step = False
+        self._kills = 0  # of the trainer, for its memory, that the cut of the batches answers
         if resumed is not None:
             self._restore(resumed)
 
@@ -141,6 +144,7 @@ class Loop:
         order: StopTraining | None = None
         early = False
         try:
+            self._answer_kills()
             if self._resumed:
                 self.save()  # its streams may be fresh ones
                 early = self._is_time_to_end()
@@ -192,6 +196,18 @@ class Loop:
         self._write_samples()
         self._begun = True
         self.save()
+
+    def _answer_kills(self) -> None:
+        """Cut batches in smaller parts for every time that the trainer was killed for its
+        memory since they were cut as they are."""
+        words = ""
+        for _ in range(self._kills, self._work.kills):
+            words = self._memory.smaller(math.ceil(self._recipe.batch_size)) or words
+        self._kills = self._work.kills
+        if words:
+            why = "The system ended the process of this run, probably since memory ran out:"
+            self._emit(LogLine(level="warning", text=f"{why} {words}"))
+            self._parts_shrunk()
 
     @property
     def _now_at(self) -> int:
@@ -384,6 +400,7 @@ class Loop:
             rows_at_once=self._memory.limits.rows,
             tokens_at_once=self._memory.limits.tokens,
             twice=self._memory.twice,
+            kills=self._kills,
             before=self._before,
             after=self._after,
             best=self._early.state,
@@ -414,6 +431,7 @@ class Loop:
         for row, both in zip(rows, checkpoint.tensors["reference"], strict=True):
             self._scorer.reference[row.pair_id] = both.clone()
         self._memory.restore(Limits(state.rows_at_once, state.tokens_at_once), state.twice)
+        self._kills = state.kills
         self._before, self._after = state.before, state.after
         self._early.state = state.best
         steps.stability.state = state.stability

@@ -339,6 +339,7 @@ class _Training:
         outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
         stopping, guards = self._watch(attempt.saved)
         stopping.watch(policy.model)
+        kills = sum(each.memory for each in self.runs.kills(self.run.id))
         for number in range(len(finished), len(stages)):
             stage, noise = stages[number], attempt.noise[number]
             learner = self._learner(adapted, stage, sigmas[number], noise.noise)
@@ -351,6 +352,7 @@ class _Training:
                 stage.measured,
                 noise,
                 samples,
+                kills=kills,
                 steps_before=done,
                 steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
