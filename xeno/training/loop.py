@@ -270,19 +270,31 @@ class Loop:
     # Measures ---------------------------------------------------------------------------
 
     def _evaluate(self) -> Evaluated:
-        """Score the held-out pairs, say so, and keep the adapter if it is the best so far."""
+        """Score the held-out pairs, say so, and keep the adapter if it is the best so far.
+
+        At both ends all pairs are told of. Steps are compared on the same ones, though: all but
+        the last are only measured on `evaluation_pairs` of them.
+        """
         begun, taken = time.monotonic(), self._steps.taken
-        rows, most = self._work.held_out, self._plan.evaluation_pairs
-        whole = taken in {0, self._last} or most is None
-        some = rows if whole else rows[:most]
-        event = self._memory.enough_for(
-            lambda: self._scorer.score(self._run_id, self._now_at, some), lambda: None
-        )
+        rows, some = self._work.held_out, self._compared
+        event = self._score(rows if taken in {0, self._last} else some)
         self._emit(event)
-        if taken and self._early.is_best(event):
-            self._best = adapter_weights(self._model)
+        if taken:
+            whole = taken == self._last and len(some) < len(rows)
+            if self._early.is_best(self._score(some) if whole else event):
+                self._best = adapter_weights(self._model)
         self._steps.time_left.interlude("evaluation", time.monotonic() - begun)
         return event
+
+    @property
+    def _compared(self) -> Sequence[Row]:
+        """The held-out pairs by which steps are compared."""
+        return self._work.held_out[: self._plan.evaluation_pairs]
+
+    def _score(self, rows: Sequence[Row]) -> Evaluated:
+        return self._memory.enough_for(
+            lambda: self._scorer.score(self._run_id, self._now_at, rows), lambda: None
+        )
 
     def _write_samples(self) -> None:
         """Let the model answer the plan's prompts, and say what it answered."""
@@ -307,10 +319,17 @@ class Loop:
         best = self._early.state.best
         if best is None or not self._plan.releases_best(self._plan.private):
             return self._after
-        if best.step != self._now_at:
-            self._emit(LogLine(text=f"Step {best.step} did best on the held-out pairs."))
-            _put(self._model, self._best)
-        return best
+        if best.step == self._now_at:
+            return self._after
+        self._emit(LogLine(text=f"Step {best.step} did best on the held-out pairs."))
+        self._begun = False  # from here on the model is not that of the last step: none is kept
+        _put(self._model, self._best)
+        if len(self._compared) == len(self._work.held_out):
+            return best
+        try:
+            return self._score(self._work.held_out).model_copy(update={"step": best.step})
+        except Stopped:  # whoever stops a run does not wait for all pairs
+            return best
 
     def _metrics(self, released: Evaluated, early: bool) -> dict[str, float | None]:
         """Of the released step, of the last one and of the best one; never a mean over steps."""
