@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from run_parts import (
 )
 from tiny_models import make_llama
 
+from xeno.cli.main import main
 from xeno.errors import (
     BudgetError,
     DamagedDataError,
@@ -324,7 +326,7 @@ def test_a_resumed_run_that_shrinks_counts_what_was_taken_under_the_old_cut(
     profile: Profile, base: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_pairs(profile, 36)
-    planned = PLANS[kind] | {"epochs": 10, "checkpoint_steps": 4, "max_steps": 12}
+    planned = PLANS[kind] | {"epochs": 12, "checkpoint_steps": 4, "max_steps": 12}
     plan = plan_for(base, **planned, micro_batch_size=4)
     run_id = interrupt(profile, plan, after_step(7))
     before = Checkpoints(profile, run_id).latest()
@@ -582,6 +584,27 @@ def test_the_state_of_a_stream_is_kept_as_it_was_before_the_step(
     assert drawn[0] in first
     again = [each for each in drawn if each in first]
     assert again == first[-len(again) :]
+
+
+def test_the_command_line_tells_of_a_resumed_run_what_the_run_itself_knows(
+    home: Home, base: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_profile(home) as profile:
+        add_pairs(profile, 36)
+        plan = plan_for(
+            base, epochs=4, heldout_share=0.3, learning_rate=0.05, early_stopping="off",
+            early_stopping_metric="loss", checkpoint_steps=4,
+        )  # fmt: skip
+        run_id = interrupt(profile, plan, after_step(6))
+    assert main(["runs", "resume", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    with open_profile(home) as profile:
+        kept = Runs(profile.db).get(run_id).metrics
+    told = ["heldout_loss", "final_loss", "best_loss", "heldout_loss_before"]
+    assert result["released_step"] == kept["best_step"] < kept["final_step"], "learned by heart"
+    assert {name: result[name] for name in told} == {name: kept[name] for name in told}
+    assert result["heldout_loss"] == result["best_loss"] < result["final_loss"]
+    assert result["heldout_preference_accuracy_before"] is not None
 
 
 def test_only_one_run_of_a_profile_goes_on_at_a_time(profile: Profile, base: str) -> None:

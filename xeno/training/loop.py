@@ -334,23 +334,28 @@ class Loop:
     def _metrics(self, released: Evaluated, early: bool) -> dict[str, float | None]:
         """Of the released step, of the last one and of the best one; never a mean over steps."""
         before, final, best = self._before, self._after, self._early.state.best
+        # The baselines are of the pairs: any evaluation knows them.
+        known = (each for each in (released, final, before) if each.loss is not None)
+        measured = next(known, final)
         return {
             "steps": self._steps.taken,
             "steps_left_out": self._steps.stability.state.skipped,
             "ended_early": float(early),
             "heldout_preference_accuracy_before": before.preference_accuracy,
+            "heldout_loss_before": before.loss,
             "released_step": released.step,
             "heldout_preference_accuracy": released.preference_accuracy,
             "heldout_loss": released.loss,
             "heldout_reward_margin": released.reward_margin,
             "heldout_perplexity": released.perplexity,
+            "final_step": final.step,
             "final_preference_accuracy": final.preference_accuracy,
             "final_loss": final.loss,
             "best_step": None if best is None else best.step,
             "best_preference_accuracy": None if best is None else best.preference_accuracy,
             "best_loss": None if best is None else best.loss,
-            "shorter_baseline": final.shorter_baseline,
-            "longer_baseline": final.longer_baseline,
+            "shorter_baseline": measured.shorter_baseline,
+            "longer_baseline": measured.longer_baseline,
             "pairs_per_second": self._steps.pairs_per_second,
             "tokens_per_second": self._steps.tokens_per_second,
             "peak_memory_bytes": peak_memory(),

@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from xeno.store.runs import Run
 
 METRICS = {
-    "heldout_preference_accuracy": "Held-out preference accuracy",
+    "released_step": "Released step",
+    "heldout_preference_accuracy": "Held-out preference accuracy of the released step",
     "heldout_preference_accuracy_before": "The same before training",
-    "heldout_loss": "Validation loss",
+    "final_step": "Last step",
+    "final_preference_accuracy": "The same after the last step",
+    "best_step": "Best step",
+    "best_preference_accuracy": "The same after the best step",
+    "heldout_loss": "Validation loss of the released step",
+    "heldout_loss_before": "Validation loss before training",
+    "final_loss": "Validation loss after the last step",
+    "best_loss": "Validation loss after the best step",
     "heldout_perplexity": "Perplexity",
     "heldout_reward_margin": "Held-out reward margin",
     "shorter_baseline": "Accuracy of the shorter reply",
