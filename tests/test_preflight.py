@@ -143,6 +143,26 @@ def test_a_run_that_has_all_it_needs_is_green(profile: Profile, base: Path) -> N
     assert ahead.seconds is None
 
 
+def test_trls_engine_gets_no_numbers_of_the_other_one_and_says_what_it_lacks(
+    profile: Profile, base: Path
+) -> None:
+    add_pairs(profile, 130)
+    inspected = inspect_base(base, profile.home)
+    timing.remember(inspected, FORM, timing.Work(10_000, 5_000), start=8.0, seconds=38.0)
+    ours, theirs = (forecast(profile, plan_for(base, engine=each)) for each in ("xeno", "trl"))
+    assert None not in (ours.memory_bytes, ours.seconds)
+    assert (theirs.memory_bytes, theirs.seconds) == (None, None)
+    assert "not known" in check(theirs.checks, "Memory").sentence
+    assert "not known" in check(theirs.checks, "Time").sentence
+    engine = check(theirs.checks, "Engine")
+    assert engine.verdict == "amber"
+    for lacking in ("checkpoints", "pauses", "smaller parts", "early stopping", "sample replies"):
+        assert f"no {lacking}" in engine.sentence
+    assert not [each for each in ours.checks if each.name == "Engine"]
+    assert (theirs.disk_bytes or 0) < (ours.disk_bytes or 0), "it keeps no checkpoints"
+    assert checks.trl_checks(20 * 10**9, 16 * 10**9)[0].verdict == "red"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import torch
 
-from xeno.errors import XenoError
 from xeno.privacy.mechanism import PrivateOptimizer, forget_passes, per_row_gradients
 from xeno.privacy.noise import CipherStream, StreamState
 from xeno.training.adapters import trainable
+from xeno.training.invariants import no_gradient
 from xeno.training.optimizers import set_rate
 
 
@@ -175,15 +175,6 @@ class PrivateLearner:
     def close(self) -> None:
         self.discard()
         self._hooks.cleanup()
-
-
-def no_gradient() -> XenoError:
-    """A part of the adapter is not connected to the loss, or a kernel has no backward pass."""
-    return XenoError(
-        "This base model cannot be trained.",
-        "A part of the adapter gets no gradient.",
-        "Choose another base model, or other modules for the adapter.",
-    )
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -400,7 +400,8 @@ class _Training:
     ) -> Outcome:
         from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
 
-        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
+        stopping, _ = self._watch(None)
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, stopping)
 
     def _learner(
         self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream
