@@ -92,7 +92,9 @@ def test_steps_are_compared_on_the_same_pairs_and_the_released_one_is_measured_o
     # It learns its pairs by heart, so that an early step is the best one.
     changes: dict[str, Any] = {
         "heldout_share": 0.3,
-        "learning_rate": 0.2,
+        "learning_rate": 0.05,
+        "epochs": 20,
+        "evaluations": 20,
         "early_stopping": "off",
         "early_stopping_metric": "loss",
     }

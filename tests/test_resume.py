@@ -592,8 +592,8 @@ def test_the_command_line_tells_of_a_resumed_run_what_the_run_itself_knows(
     with open_profile(home) as profile:
         add_pairs(profile, 36)
         plan = plan_for(
-            base, epochs=4, heldout_share=0.3, learning_rate=0.05, early_stopping="off",
-            early_stopping_metric="loss", checkpoint_steps=4,
+            base, epochs=20, heldout_share=0.3, learning_rate=0.05, early_stopping="off",
+            early_stopping_metric="loss", checkpoint_steps=4, evaluations=20,
         )  # fmt: skip
         run_id = interrupt(profile, plan, after_step(6))
     assert main(["runs", "resume", "--json"]) == 0
