@@ -38,6 +38,10 @@ class Changes:
         self._failed = failed
         self._undo: list[tuple[str, Undo]] = []
 
+    def __len__(self) -> int:
+        """How many changes can be undone."""
+        return len(self._undo)
+
     def make(self, change: Callable[[], Undo], undo: str) -> None:
         """Carry out `change`, which returns what undoes it; `undo` says what that would do."""
 

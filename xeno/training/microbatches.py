@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from xeno.training.rows import Row
+from xeno.training.settings.compute import TOKENS_AT_ONCE
 from xeno.training.units import by_unit
-
-TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
