@@ -193,8 +193,9 @@ class Attempt:
         before, now = self._memory_kills, memory_kills()
         counted = before is None or now is None or now > before
         run_id = self._job.run_id
-        memory = counted or bool(self._runs.kills(run_id))
-        self._runs.append_event(run_id, TrainerKilled(run_id=run_id, memory=memory))
+        with contextlib.suppress(XenoError):  # without the note it is tried again as it was
+            memory = counted or bool(self._runs.kills(run_id))
+            self._runs.append_event(run_id, TrainerKilled(run_id=run_id, memory=memory))
 
     def _again(
         self, failure: Failure, reason: Reason, finished: RunFinished | None = None

@@ -130,9 +130,8 @@ class Loop:
         self._early = EarlyStopping(plan, private=plan.private)
         self._best: dict[str, torch.Tensor] = {}
         self._before = self._after = _unmeasured(run_id, work.steps_before)
-        self._sampled_at = (
-            work.noise.sampling.state
-        )  # before the batch of the step that is under way
+        # Before the batch of the step that is under way.
+        self._sampled_at = work.noise.sampling.state
         self._saved_at = time.monotonic()
         self._in_step = False
         self._kills = 0  # of the trainer, for its memory, that the cut of the batches answers
