@@ -482,6 +482,21 @@ def test_a_private_run_without_a_readable_checkpoint_counts_all_that_was_seen(
     assert PrivacyLedger(profile).entries()[0].mechanism.steps == 8
 
 
+def test_steps_that_had_other_noise_are_not_counted_as_if_they_had_this(
+    profile: Profile, base: str
+) -> None:
+    """No checkpoint tells the noise of before, and another run has taken of the budget since."""
+    add_pairs(profile, 30)
+    PrivacyLedger(profile).set_budget(5.0)
+    plan = plan_for(base, private=True, epochs=4, epsilon=4.0, least_epsilon_share=0.1)
+    run_id = interrupt(profile, plan, after_step(2))
+    for file in Checkpoints(profile, run_id).folder.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    run(profile, plan.model_copy(update={"epsilon": 3.0}))
+    with pytest.raises(XenoError, match="other noise"):
+        resume(profile, run_id)
+
+
 def test_a_crash_between_ledger_and_release_is_not_paid_for_twice(
     two, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,7 +205,8 @@ class NoiseDrawn(Message):
 
     It stays where a run goes back to a checkpoint (no field is called `step`), so that the
     account can count every noisy step. `noisy_step` is of the stage, from 1; `stream` is the
-    number of the cipher stream among those that the stage has had.
+    number of the cipher stream among those that the stage has had. The last two are those of the
+    step's mechanism.
     """
 
     type: Literal["noise_drawn"] = "noise_drawn"
@@ -213,6 +214,8 @@ class NoiseDrawn(Message):
     stage: int
     stream: int
     noisy_step: int
+    sample_rate: float
+    noise_multiplier: float
 
 
 class TrainerKilled(Message):

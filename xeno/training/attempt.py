@@ -26,6 +26,7 @@ class Attempt:
     Args:
         origin: what the run is made from now.
         planned: steps of each stage.
+        sample_rates: of each stage.
         saved: the checkpoint to go on from, if any.
 
     Attributes:
@@ -44,6 +45,7 @@ class Attempt:
         checkpoints: Checkpoints,
         origin: Origin,
         planned: Sequence[int],
+        sample_rates: Sequence[float],
         saved: Checkpoint | None,
         *,
         private: bool,
@@ -55,6 +57,13 @@ class Attempt:
                 "An earlier XENO began it, which did not note its noisy steps.",
                 "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
             )
+        mechanisms = list(zip(sample_rates, origin.noise, strict=True))
+        if any((n.sample_rate, n.noise_multiplier) != mechanisms[n.stage] for n in notes):
+            raise XenoError(
+                "This run cannot be resumed.",
+                "It has no checkpoint, and would have other noise than in the steps that it took.",
+                "Start a new run with the same settings; 'xeno runs discard' gives this one up.",
+            )
         self.saved = saved
         self._others = () if saved is None else differences(saved.origin, origin)
         self.exact = not self._others
@@ -63,6 +72,7 @@ class Attempt:
                 lambda note: runs.append_event(run_id, note),
                 run_id,
                 number,
+                mechanisms[number],
                 {(note.stream, note.noisy_step) for note in notes if note.stage == number},
                 self._taken(number),
                 found.state if self.exact and (found := self.of_stage(number)) else None,

@@ -27,6 +27,7 @@ class StageNoise:
         note: keeps a note with the run for good.
         run_id: the run.
         stage: the stage's number, from 0.
+        mechanism: its sample rate and noise multiplier.
         drawn: (stream, step) of all notes so far.
         taken: steps of the stage that the adapter has.
         same: the state whose streams go on; None for fresh ones.
@@ -43,6 +44,7 @@ class StageNoise:
         note: Callable[[NoiseDrawn], None],
         run_id: str,
         stage: int,
+        mechanism: tuple[float, float],
         drawn: Iterable[tuple[int, int]],
         taken: int,
         same: LoopState | None,
@@ -50,6 +52,7 @@ class StageNoise:
         self._note = note
         self._run_id = run_id
         self._stage = stage
+        self._mechanism = mechanism
         self._drawn = set(drawn)
         if same is not None and same.sampling is not None and same.noise is not None:
             self.sampling = CipherStream(same.sampling.state())
@@ -72,8 +75,16 @@ class StageNoise:
         """
         if (self.number, step) in self._drawn:
             return
+        sample_rate, noise_multiplier = self._mechanism
         self._note(
-            NoiseDrawn(run_id=self._run_id, stage=self._stage, stream=self.number, noisy_step=step)
+            NoiseDrawn(
+                run_id=self._run_id,
+                stage=self._stage,
+                stream=self.number,
+                noisy_step=step,
+                sample_rate=sample_rate,
+                noise_multiplier=noise_multiplier,
+            )
         )
         self._drawn.add((self.number, step))
 

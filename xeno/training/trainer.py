@@ -168,7 +168,14 @@ class _Training:
         now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
         planned = [stage.recipe.steps for stage in stages]
         attempt = Attempt(
-            self.runs, self.run.id, self.checkpoints, now, planned, saved, private=plan.private
+            self.runs,
+            self.run.id,
+            self.checkpoints,
+            now,
+            planned,
+            [stage.recipe.sample_rate for stage in stages],
+            saved,
+            private=plan.private,
         )
         attempt.tell(self.emit)
         steps = sum(planned)
