@@ -1,8 +1,8 @@
 """A run between its beginning and its release: reference, steps, measures, checkpoints, end.
 
 How a step is taken is told in steps, how pairs are scored in scoring, what happens when memory
-runs out in recovery, pauses in guards, orders to stop in stopping, the best step in
-early_stopping, what a checkpoint holds in checkpoint.
+runs out in recovery, pauses in guards, orders to stop in stopping, measures and the best step in
+held_out, what a checkpoint holds in checkpoint, and what a private run must count in noisy_steps.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 
 from xeno.errors import StorageFullError
-from xeno.events import Evaluated, Event, LogLine, SampleReplies, StopTraining
+from xeno.events import Event, LogLine, SampleReplies, StopTraining
 from xeno.training.adapters import adapter_weights
 from xeno.training.batches import passes
 from xeno.training.checkpoint import Checkpoint, LoopState, Stream
 from xeno.training.compute import dtype_name
-from xeno.training.early_stopping import EarlyStopping
 from xeno.training.guards import Guards, Trouble
+from xeno.training.held_out import HeldOut, put
 from xeno.training.learner import Learner, LearnerState
 from xeno.training.measures import peak_memory
 from xeno.training.microbatches import Limits
@@ -127,9 +127,16 @@ class Loop:
         )
         self._evaluate_every = max(1, math.ceil(recipe.steps / plan.evaluations))
         self._sample_every = plan.sample_every or self._evaluate_every
-        self._early = EarlyStopping(plan, private=plan.private)
-        self._best: dict[str, torch.Tensor] = {}
-        self._before = self._after = _unmeasured(run_id, work.steps_before)
+        self._held_out = HeldOut(
+            run_id,
+            plan,
+            work.held_out,
+            self._scorer,
+            self._memory,
+            self._model,
+            emit,
+            work.steps_before,
+        )
         # Before the batch of the step that is under way.
         self._sampled_at = work.noise.sampling.state
         self._saved_at = time.monotonic()
@@ -158,18 +165,18 @@ class Loop:
                     self._work.learner.discard()
             if not self._steps.taken:
                 raise nothing_left()
-            if self._after.step != self._now_at:  # resumed where no step was left
-                self._after = self._evaluate()
+            if self._held_out.after.step != self._now_at:  # resumed where no step was left
+                self._evaluate()
         except Stopped as stopped:
             order = stopped.order
             self._work.learner.discard()
             if self._stopping.timed_out:
                 self._emit(LogLine(text="The time limit is reached."))
-            if order.keep and self._after.step != self._now_at:
-                self._after = self._evaluate_in_time()
+            if order.keep and self._held_out.after.step != self._now_at:
+                self._evaluate_in_time()
         if order is None or order.keep:
             self._steps.require_one()
-        metrics = self._metrics(self._choose_release(), early)
+        metrics = self._metrics(early)
         dtype = dtype_name(self._model)
         return Outcome(self._steps.taken, order, metrics, dtype)
 
@@ -191,7 +198,7 @@ class Loop:
         rows = [*self._work.rows, *self._work.held_out]
         self._memory.enough_for(lambda: self._scorer.refer(rows), lambda: None)
         if self._plan.evaluate_first:
-            self._before = self._after = self._evaluate()
+            self._evaluate()
         self._write_samples()
         self._begun = True
         self.save()
@@ -237,7 +244,7 @@ class Loop:
         taken, early = self._steps.taken, False
         last = taken == self._last
         if last or taken % self._evaluate_every == 0:
-            self._after = self._evaluate()
+            self._evaluate()
             early = self._is_time_to_end()
         if last or early or taken % self._sample_every == 0:
             self._write_samples()
@@ -249,12 +256,8 @@ class Loop:
 
     def _is_time_to_end(self) -> bool:
         """Whether the held-out pairs have not gained for long enough; said if so."""
-        best, taken = self._early.state.best, self._steps.taken
-        if best is None or taken >= self._last or not self._early.is_time(taken):
-            return False
-        words = f"The held-out pairs have not gained since step {best.step}, so this ends here."
-        self._emit(LogLine(text=words))
-        return True
+        taken = self._steps.taken
+        return taken < self._last and self._held_out.is_time(taken)
 
     def _interludes(self) -> dict[str, int]:
         """How often the held-out pairs and the samples are still to come, the one after the
@@ -268,32 +271,14 @@ class Loop:
 
     # Measures ---------------------------------------------------------------------------
 
-    def _evaluate(self) -> Evaluated:
-        """Score the held-out pairs, say so, and keep the adapter if it is the best so far.
-
-        At both ends all pairs are told of. Steps are compared on the same ones, though: all but
-        the last are only measured on `evaluation_pairs` of them.
-        """
+    def _evaluate(self) -> None:
+        """Measure the adapter as it is on the held-out pairs."""
         begun, taken = time.monotonic(), self._steps.taken
-        rows, some = self._work.held_out, self._compared
-        event = self._score(rows if taken in {0, self._last} else some)
-        self._emit(event)
         if taken:
-            whole = taken == self._last and len(some) < len(rows)
-            if self._early.is_best(self._score(some) if whole else event):
-                self._best = adapter_weights(self._model)
+            self._held_out.measure(self._now_at, last=taken == self._last)
+        else:
+            self._held_out.first(self._now_at)
         self._steps.time_left.interlude("evaluation", time.monotonic() - begun)
-        return event
-
-    @property
-    def _compared(self) -> Sequence[Row]:
-        """The held-out pairs by which steps are compared."""
-        return self._work.held_out[: self._plan.evaluation_pairs]
-
-    def _score(self, rows: Sequence[Row]) -> Evaluated:
-        return self._memory.enough_for(
-            lambda: self._scorer.score(self._run_id, self._now_at, rows), lambda: None
-        )
 
     def _write_samples(self) -> None:
         """Let the model answer the plan's prompts, and say what it answered."""
@@ -305,56 +290,22 @@ class Loop:
         self._emit(SampleReplies(run_id=self._run_id, step=self._now_at, replies=replies))
         self._steps.time_left.interlude("samples", time.monotonic() - begun)
 
-    def _evaluate_in_time(self) -> Evaluated:
+    def _evaluate_in_time(self) -> None:
         """Measure a stopped run's adapter where that is quick; it is unknown otherwise."""
         in_time = self._plan.stop_measure_seconds * 2 * self._steps.pairs_per_second
         if len(self._work.held_out) <= in_time:
             self._stopping.ignore()
-            return self._evaluate()
-        return _unmeasured(self._run_id, self._now_at)
+            self._evaluate()
+        else:
+            self._held_out.pass_over(self._now_at)
 
-    def _choose_release(self) -> Evaluated:
-        """Put the adapter that is to be released on the model; the evaluation of it."""
-        best = self._early.state.best
-        if best is None or not self._plan.releases_best(self._plan.private):
-            return self._after
-        if best.step == self._now_at:
-            return self._after
-        self._emit(LogLine(text=f"Step {best.step} did best on the held-out pairs."))
-        self._begun = False  # from here on the model is not that of the last step: none is kept
-        _put(self._model, self._best)
-        if len(self._compared) == len(self._work.held_out):
-            return best
-        try:
-            return self._score(self._work.held_out).model_copy(update={"step": best.step})
-        except Stopped:  # whoever stops a run does not wait for all pairs
-            return best
-
-    def _metrics(self, released: Evaluated, early: bool) -> dict[str, float | None]:
-        """Of the released step, of the last one and of the best one; never a mean over steps."""
-        before, final, best = self._before, self._after, self._early.state.best
-        # The baselines are of the pairs: any evaluation knows them.
-        known = (each for each in (released, final, before) if each.loss is not None)
-        measured = next(known, final)
-        return {
+    def _metrics(self, early: bool) -> dict[str, float | None]:
+        """Those of the stage; the adapter that is to be released is on the model afterwards."""
+        self._begun = False  # which need not be that of the last step: no more checkpoints
+        return self._held_out.metrics(self._held_out.released()) | {
             "steps": self._steps.taken,
             "steps_left_out": self._steps.stability.state.skipped,
             "ended_early": float(early),
-            "heldout_preference_accuracy_before": before.preference_accuracy,
-            "heldout_loss_before": before.loss,
-            "released_step": released.step,
-            "heldout_preference_accuracy": released.preference_accuracy,
-            "heldout_loss": released.loss,
-            "heldout_reward_margin": released.reward_margin,
-            "heldout_perplexity": released.perplexity,
-            "final_step": final.step,
-            "final_preference_accuracy": final.preference_accuracy,
-            "final_loss": final.loss,
-            "best_step": None if best is None else best.step,
-            "best_preference_accuracy": None if best is None else best.preference_accuracy,
-            "best_loss": None if best is None else best.loss,
-            "shorter_baseline": measured.shorter_baseline,
-            "longer_baseline": measured.longer_baseline,
             "pairs_per_second": self._steps.pairs_per_second,
             "tokens_per_second": self._steps.tokens_per_second,
             "peak_memory_bytes": peak_memory(),
@@ -424,9 +375,9 @@ class Loop:
             tokens_at_once=self._memory.limits.tokens,
             twice=self._memory.twice,
             kills=self._kills,
-            before=self._before,
-            after=self._after,
-            best=self._early.state,
+            before=self._held_out.before,
+            after=self._held_out.after,
+            best=self._held_out.state,
             stability=self._steps.stability.state,
             sampling=Stream.of(self._sampled_at) if streams else None,
             noise=Stream.of(learner.noise) if learner.noise is not None else None,
@@ -438,7 +389,7 @@ class Loop:
         tensors = {"reference": torch.stack([self._scorer.reference[r.pair_id] for r in rows])}
         for prefix, part in (
             ("adapter", adapter_weights(self._model)),
-            ("best", self._best),
+            ("best", self._held_out.weights),
             ("learner", learner.tensors),
         ):
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
@@ -447,36 +398,14 @@ class Loop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Go on where `checkpoint` is; its streams are restored by whoever made ours."""
         state, steps = checkpoint.state, self._steps
-        _put(self._model, checkpoint.part("adapter"))
-        self._best = checkpoint.part("best")
+        put(self._model, checkpoint.part("adapter"))
         self._work.learner.restore(LearnerState(checkpoint.part("learner"), state.learner))
         rows = (*self._work.rows, *self._work.held_out)
         for row, both in zip(rows, checkpoint.tensors["reference"], strict=True):
             self._scorer.reference[row.pair_id] = both.clone()
         self._memory.restore(Limits(state.rows_at_once, state.tokens_at_once), state.twice)
         self._kills = state.kills
-        self._before, self._after = state.before, state.after
-        self._early.state = state.best
+        self._held_out.restore(state.before, state.after, state.best, checkpoint.part("best"))
         steps.stability.state = state.stability
         steps.taken, steps.seconds = state.step, state.seconds
         steps.pairs_done, steps.tokens_done = state.pairs_done, state.tokens_done
-
-
-def _put(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Give the adapter on `model` these `weights`."""
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, weight in weights.items():
-            parameters[name].copy_(weight)
-
-
-def _unmeasured(run_id: str, step: int) -> Evaluated:
-    return Evaluated(
-        run_id=run_id,
-        step=step,
-        preference_accuracy=None,
-        loss=None,
-        reward_margin=None,
-        shorter_baseline=None,
-        longer_baseline=None,
-    )
