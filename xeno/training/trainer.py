@@ -6,7 +6,7 @@ A run has one stage, or two on the same adapter (`xeno.training.stages`). Runs i
 child. The run's row, its events and its outcome are kept in the profile.
 What differential privacy covers is the version's adapter. The losses and accuracies that are
 shown and kept with the run are computed from the pairs as they are, and so is a user's decision
-to stop early: they stay on this machine.
+to stop early: they stay on this machine, and a record that is exported leaves them out.
 """
 
 from __future__ import annotations
