@@ -78,7 +78,7 @@ class Activation:
                 left: State = "rolled_back" if action == "rollback" else "retired"
                 move(connection, before, left, reason)
             if address is not None:
-                self._admit(connection, address, override)
+                admit(connection, address, override)
                 move(connection, address, "active", override or reason)
             _write(connection, self._model, address, before, action, reason, override)
         return True
@@ -115,12 +115,17 @@ class Activation:
         """What was in use before, the last first: the history replayed as a stack."""
         stack: list[str | None] = [None]
         for record in self.history():
-            if record.action in ("rollback", "fallback") and record.address in stack:
-                while stack[-1] != record.address:
-                    stack.pop()
-            elif stack[-1] != record.address:
+            if record.action in ("rollback", "fallback"):
+                # What was left is not returned to, also where it gave way to a newcomer.
+                places = [n for n, each in enumerate(stack) if each == record.address]
+                stack = stack[: places[-1] + 1 if places else -1] or [None]
+            if stack[-1] != record.address:
                 stack.append(record.address)
-        usable = {row["address"] for row in self.records.rows() if row["state"] in SERVED}
+        rows = self._db.read(
+            "SELECT address, state FROM versions WHERE model = ? AND deleted IS NULL",
+            (self._model,),
+        )
+        usable = {row["address"] for row in rows if row["state"] in SERVED}
         seen = {stack.pop()}
         while stack:
             address = stack.pop()
@@ -137,13 +142,13 @@ class Activation:
             return False
         return True
 
-    def _admit(self, connection: Connection, address: str, override: str) -> None:
-        """Let a version that the gate has not passed through, if the user says so."""
-        row = connection.execute(
-            "SELECT state FROM versions WHERE address = ?", (address,)
-        ).fetchone()
-        if override and row is not None and row["state"] not in SERVED:
-            move(connection, address, "checked", f"The user let it through: {override}")
+
+def admit(connection: Connection, address: str, override: str) -> None:
+    """Let a version that the gate has not passed through, if the user says why (`override`);
+    inside a transaction."""
+    row = connection.execute("SELECT state FROM versions WHERE address = ?", (address,)).fetchone()
+    if override and row is not None and row["state"] not in SERVED:
+        move(connection, address, "checked", f"The user let it through: {override}")
 
 
 def end_canary(
