@@ -167,6 +167,20 @@ def test_a_loop_that_leaves_something_out_is_found_and_not_used(
     assert "logits differ" in notes[0]
 
 
+def test_a_model_built_otherwise_than_its_family_is_left_to_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xeno.inference import own_loop
+
+    def other(*_: Any) -> Any:
+        raise AttributeError("q_proj")
+
+    monkeypatch.setattr(own_loop, "_layer", other)
+    decoder, notes = choose_decoder(loaded(tmp_path / "model", llama()))
+    assert isinstance(decoder, LibraryDecoder)
+    assert "built otherwise" in notes[0]
+
+
 def test_a_model_in_bfloat16_is_represented_by_a_small_one_of_its_class(tmp_path: Path) -> None:
     model = loaded(tmp_path / "model", qwen3(tie_word_embeddings=True), "bfloat16")
     small = parity._miniature(model)

@@ -22,6 +22,7 @@ from xeno.inference.serving import Choice, Serving
 from xeno.inference.settings import ReplySettings, write_settings
 from xeno.models.base import inspect_base
 from xeno.paths import Home
+from xeno.performance.metrics import PerformanceTracker
 from xeno.store.profile import Profile, open_profile
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry, Version
@@ -112,6 +113,21 @@ def test_the_users_preferences_and_settings_shape_the_reply(
     write_settings(users["ann"], {"max_tokens": 3})
     assert engine.generate_response("ann", ASKED)[1]["reply_tokens"] == 3
     assert engine.generate_response("bob", ASKED, max_tokens=7)[1]["reply_tokens"] == 7
+
+
+def test_every_reply_is_measured(
+    engine: PersonalizedInferenceEngine, users: dict[str, Profile]
+) -> None:
+    engine.activate_personalized_model("ann", "v1")
+    _, about = engine.generate_response("ann", ASKED, **SHORT)
+    assert about["memory_bytes"] > 0
+    assert about["switch_seconds"] > 0
+    kept = PerformanceTracker("ann", profile=users["ann"])
+    for name in ("first_token_seconds", "tokens_per_second"):
+        assert kept.get_statistics(about["version"], name)["latest"] == about[name]
+    engine.activate_personalized_model("ann", "v9")
+    engine.generate_response("ann", ASKED, **SHORT)
+    assert kept.get_statistics("base", "fallback")["latest"] == 1
 
 
 # What fails -----------------------------------------------------------------------------------

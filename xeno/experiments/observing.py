@@ -32,7 +32,7 @@ class Observer:
     ) -> tuple[News, ...]:
         """A reply was kept as the message `message_id`; what the user should know at once."""
         model = finished.version or BASE
-        values = _measurements(finished)
+        values = measurements(finished)
         with self._profile.db.transaction():
             alerts = self._tracker.record_metrics(model, values)
             alerts += self._tracker.watch_replies(model)
@@ -83,7 +83,8 @@ def words_of(news: News) -> str:
     )
 
 
-def _measurements(finished: ReplyFinished) -> dict[str, float]:
+def measurements(finished: ReplyFinished) -> dict[str, float]:
+    """What is measured of a reply, by the names of `PerformanceTracker`."""
     values = {"error": 0.0, "fallback": float(finished.fallback is not None)}
     if finished.cache_hit is not None:
         values["cache_hit"] = float(finished.cache_hit)

@@ -83,7 +83,8 @@ def why_not(model: Any) -> str:
         return "its attention has a sliding window"
     if config.hidden_act != "silu":
         return f"its activation is {config.hidden_act}"
-    if (kind := config.rope_parameters.get("rope_type", "default")) in ("dynamic", "longrope"):
+    kind = (config.rope_parameters or {}).get("rope_type", "default")
+    if kind in ("dynamic", "longrope"):
         return f"its positions ({kind}) depend on how much is read"
     return ""
 

@@ -18,6 +18,8 @@ from xeno.inference.own_loop import OwnLoop, why_not
 TOLERANCE = 1e-4
 """Largest difference of a logit in float32."""
 
+# What a module that is missing or a shape that does not fit raises.
+_MISFITS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _WORDS = 64
 _LAYERS = 2
 
@@ -26,10 +28,14 @@ def choose_decoder(model: Any, *, int8: bool = False) -> tuple[Decoder, tuple[st
     """The quickest decoder that is right for `model`, and sentences for the user."""
     reason = why_not(model)
     if not reason:
-        difference = _difference(model)
-        if difference <= TOLERANCE:
-            return OwnLoop(model, int8=int8), ()
-        reason = f"its logits differ by {difference:.1e} there"
+        try:
+            difference = _difference(model)
+        except _MISFITS as error:
+            reason = f"it is built otherwise than its family ({type(error).__name__})"
+        else:
+            if difference <= TOLERANCE:
+                return OwnLoop(model, int8=int8), ()
+            reason = f"its logits differ by {difference:.1e} there"
     rounded = " Weights in 8 bits need the own loop; they are used as they are." if int8 else ""
     note = f"Replies are computed by transformers, slower than by XENO's own loop: {reason}."
     return LibraryDecoder(model), (note + rounded,)

@@ -4,6 +4,7 @@ the user's own version does."""
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from xeno.errors import InvalidValueError, XenoError
 from xeno.events import ChatMessage
+from xeno.experiments.observing import measurements
 from xeno.inference.settings import ReplySettings, drawn, read_settings
 from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
+from xeno.performance.metrics import PerformanceTracker
 from xeno.personalization.engine import PersonalizationEngine
 from xeno.personalization.memories import system_prompt
 from xeno.personalization.memory import ContextualMemory
 from xeno.store.profile import Profile, open_profile
+from xeno.versions.deployment import BASE
 
 if TYPE_CHECKING:
     from xeno.inference.serving import Answer, Choice, Serving
@@ -109,9 +113,10 @@ class PersonalizedInferenceEngine:
             sampling: fields of `Sampling` that differ from the user's settings.
 
         Returns:
-            The reply, and how it came about: `model` ("v3", "base"), `version` (its address),
-            `fallback` (why the base answered in place of a version, or None), `reason` ("end",
-            "length", "stopped"), tokens, seconds, bytes; see `events.ReplyFinished`.
+            The reply, and how it came about: `model` ("v3", "base") and the fields of
+            `events.ReplyFinished`, among them `version` (its address), `fallback` (why the base
+            answered in place of a version, or None), `reason`, tokens, seconds and bytes. The
+            measurements are kept for `PerformanceTracker`.
 
         Raises:
             InvalidValueError: the user cannot be a profile, there is nothing to answer, or a
@@ -132,23 +137,12 @@ class PersonalizedInferenceEngine:
             on_text=on_text,
             stopped=stopped,
         ).result()
-        generation, version = answer.generation, answer.version
-        return generation.text, {
-            "user_id": user_id,
-            "model": version.label if version else "base",
-            "version": version.address if version else None,
-            "fallback": answer.fallback,
-            "reason": generation.reason,
-            "prompt_tokens": generation.prompt_tokens,
-            "reused_tokens": generation.reused_tokens,
-            "reply_tokens": generation.reply_tokens,
-            "first_token_seconds": generation.first_token_seconds,
-            "tokens_per_second": generation.tokens_per_second,
-            "switch_seconds": answer.switch_seconds,
-            "memory_bytes": answer.memory_bytes,
-            "dropped_turns": generation.dropped_turns,
-            "cut_tokens": generation.cut_tokens,
-        }
+        version = answer.choice.version
+        finished = answer.record(uuid.uuid4().hex)
+        with PerformanceTracker(profile.name, profile=profile) as tracker:
+            tracker.record_metrics(finished.version or BASE, measurements(finished))
+        about = finished.model_dump(exclude={"type", "request", "text", "trial"})
+        return finished.text, {"model": version.label if version else BASE, **about}
 
     def cache_statistics(self) -> dict[str, int]:
         """Opened versions: `hits`, `misses`, how many are `kept`, and their `bytes`."""

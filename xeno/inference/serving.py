@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import psutil
 
 from xeno.errors import DamagedDataError, XenoError, out_of_memory
-from xeno.events import ChatMessage, Sampling, Trial
+from xeno.events import ChatMessage, ReplyFinished, Sampling, Trial
 from xeno.experiments.routing import route
 from xeno.inference.adapter_cache import Adapter, AdapterCache
 from xeno.inference.engine import Engine, Generation
@@ -39,10 +39,33 @@ class Answer:
     `memory_bytes` is what the process holds."""
 
     generation: Generation
-    version: Version | None
-    fallback: str | None
+    choice: Choice
+    base_hash: str
     switch_seconds: float
     memory_bytes: int
+
+    def record(self, request: str) -> ReplyFinished:
+        """What is told and kept of the reply to `request`."""
+        generation, version = self.generation, self.choice.version
+        return ReplyFinished(
+            request=request,
+            text=generation.text,
+            reason=generation.reason,
+            version=version.address if version else None,
+            base_hash=self.base_hash,
+            prompt_tokens=generation.prompt_tokens,
+            reply_tokens=generation.reply_tokens,
+            first_token_seconds=generation.first_token_seconds,
+            tokens_per_second=generation.tokens_per_second,
+            dropped_turns=generation.dropped_turns,
+            cut_tokens=generation.cut_tokens,
+            reused_tokens=generation.reused_tokens,
+            switch_seconds=self.switch_seconds,
+            memory_bytes=self.memory_bytes,
+            fallback=self.choice.fallback,
+            trial=self.choice.trial,
+            cache_hit=self.choice.cached,
+        )
 
 
 class Serving:
@@ -143,14 +166,14 @@ class Serving:
         except (XenoError, MemoryError, RuntimeError) as error:  # the last two are torch's
             if choice.adapter is None or shown or not falls_back:
                 raise
-            choice = fallen_back(choice.user, error)
+            choice = replace(fallen_back(choice.user, error), trial=choice.trial)
             self.use(choice)
             switch = time.perf_counter() - begun
             generation = self.engine.generate(messages, sampling, on_text=on_text, stopped=stopped)
         return Answer(
             generation=generation,
-            version=choice.version,
-            fallback=choice.fallback,
+            choice=choice,
+            base_hash=self.engine.base.base_hash,
             switch_seconds=switch,
             memory_bytes=int(psutil.Process().memory_info().rss),
         )

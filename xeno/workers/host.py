@@ -105,35 +105,15 @@ class Host:
 
     def _reply(self, command: Generate) -> ReplyFinished:
         serving = self._loaded()
-        choice = serving.find(self._opened(), command.version, command.conversation)
         answer = serving.answer(
-            choice,
+            serving.find(self._opened(), command.version, command.conversation),
             command.messages,
             command.sampling,
             falls_back=command.version == "active",
             on_text=lambda text: self.channel.emit(ReplyDelta(request=command.request, text=text)),
             stopped=lambda: self._quitting or command.request in self._stopped,
         )
-        generation, version = answer.generation, answer.version
-        return ReplyFinished(
-            request=command.request,
-            text=generation.text,
-            reason=generation.reason,
-            version=version.address if version else None,
-            base_hash=serving.engine.base.base_hash,
-            prompt_tokens=generation.prompt_tokens,
-            reply_tokens=generation.reply_tokens,
-            first_token_seconds=generation.first_token_seconds,
-            tokens_per_second=generation.tokens_per_second,
-            dropped_turns=generation.dropped_turns,
-            cut_tokens=generation.cut_tokens,
-            reused_tokens=generation.reused_tokens,
-            switch_seconds=answer.switch_seconds,
-            memory_bytes=answer.memory_bytes,
-            fallback=answer.fallback,
-            trial=choice.trial,
-            cache_hit=choice.cached,
-        )
+        return answer.record(command.request)
 
     def _read_ahead(self, command: Generate, finished: ReplyFinished) -> None:
         """While the user reads: what was said becomes the beginning of the next prompt."""
