@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PyQt6.QtCore import QTimer
-from PyQt6.QtWidgets import QComboBox, QFileDialog
+from PyQt6.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import Card, Page, allow, button, label, row
+from ui.widgets.basics import Card, allow, button, label, row
 from ui.widgets.notice import Notice
 from ui.widgets.plots import LinePlot
 from ui.widgets.table import Table
@@ -37,6 +37,7 @@ _PERIODS = {"the last hour": 3600.0, "the last day": 86400.0, "the last 30 days"
 _ALWAYS = "all time"
 _SOON = 1000  # ms until what has changed is read again
 _NARROW = 760  # px of the table, below which less important columns go
+_LOWEST = 110  # px of the plot
 _NO_ROWS = "Nothing was measured yet."
 
 Lines = dict[str, list[tuple[float, float]]]
@@ -49,7 +50,7 @@ class _Read:
     alerts: list[Alert]
 
 
-class MeasurementsPage(Page):
+class MeasurementsPage(QWidget):
     """Live: what is shown is read again, on another thread, soon after a reply."""
 
     def __init__(self, session: Session) -> None:
@@ -61,9 +62,8 @@ class MeasurementsPage(Page):
         self.model: RowsModel[Summary] = RowsModel(_columns(), self)
         self.table = Table("Measurements per version", "No replies yet. Chat a little first.")
         self.table.show_model(self.model)
-        self.table.widths(14, 6, 9, 7, 5, 6, 8, 8, 6)
+        self.table.widths(14, 6, 9, 7, 5, 5, 7, 8, 6)
         self.table.hide_when_narrow(_NARROW, 1, 7, 8)
-        self.table.setMinimumHeight(self.table.fontMetrics().height() * 2 * 4)
         self.metric = QComboBox()
         self.metric.setAccessibleName("Metric in the plot")
         self.metric.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -74,6 +74,7 @@ class MeasurementsPage(Page):
         self.period.setCurrentText(_ALWAYS)
         self.plot = LinePlot(session, "Over time", times=True, dots=True)
         self.plot.title.hide()  # the choices above it say what it shows
+        self.plot.setMinimumHeight(_LOWEST)
         self._soon = QTimer(self, singleShot=True, interval=_SOON)
         self._soon.timeout.connect(self.reload)
         self._lay_out()
@@ -92,9 +93,12 @@ class MeasurementsPage(Page):
         heading.setBuddy(self.metric)
         below.add(row(heading, self.metric, self.period, None))
         below.add(self.plot, 1)
-        self.add(self.notice)
-        self.add(above, 1)
-        self.add(below, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(20, 12, 20, 16)
+        layout.setSpacing(12)
+        layout.addWidget(self.notice)
+        layout.addWidget(above, 1)
+        layout.addWidget(below, 1)
 
     def _connect(self) -> None:
         self.refresh.clicked.connect(self.reload)

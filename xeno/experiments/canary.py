@@ -28,6 +28,7 @@ from xeno.experiments.sequential import ALPHA, Worse
 from xeno.experiments.trials import TrialReply, replies, sittings
 from xeno.store.profile import Profile
 from xeno.versions.deployment import Deployment
+from xeno.versions.lifecycle import STATE_WORDS
 from xeno.versions.registry import Version
 
 _LATEST = 100  # requests that errors and slowness are read from
@@ -121,14 +122,15 @@ class Canaries:
         """
         _require_share(traffic)
         limits = Limits(memory_bytes=memory_bytes or _default_memory(), seconds=seconds)
+        self._require_no_test()
+        self.settle()
+        earlier = self.current()
+        # By itself: a version that is found damaged is quarantined, and that must stay. A crash
+        # before what follows leaves a canary that no conversation gets.
+        version = self._deployment.try_out(ref, "A canary was started.", override=override)
         with self._db.transaction() as connection:
-            self._require_no_test()
-            self.settle()
-            earlier = self.current()
-            version = self._deployment.try_out(ref, "A canary was started.", override=override)
             if earlier is not None:
-                reason = f"{version.label} is tried instead."
-                self._close(earlier, "replaced", reason)
+                self._close(earlier, "replaced", f"{version.label} is tried instead.")
             canary_id = connection.execute(
                 "INSERT INTO canaries (address, traffic, limits, created) VALUES (?, ?, ?, ?)",
                 (version.address, traffic, json.dumps(asdict(limits)), time.time()),
@@ -163,11 +165,10 @@ class Canaries:
             InvalidValueError: if there is none.
             DamagedDataError: if it is damaged; what answered before still does.
         """
-        with self._db.transaction():
-            canary = self.current()
-            version = self._deployment.promote(reason)
-            if canary is not None:
-                self._close(canary, "promoted", reason or f"{version.label} was promoted.")
+        canary = self.current()
+        version = self._deployment.promote(reason)  # by itself, as in `start`
+        if canary is not None:
+            self._close(canary, "promoted", reason or f"{version.label} was promoted.")
         return version
 
     def stop(self, reason: str = "") -> None:
@@ -222,7 +223,8 @@ class Canaries:
             limits = Limits(**json.loads(row["limits"]))
             canary = Canary(row["id"], row["address"], row["traffic"], limits, row["created"])
             promoted = row["state"] == "active"
-            reason = "It was deployed." if promoted else f"It is {row['state'] or 'deleted'} now."
+            words = STATE_WORDS.get(row["state"], "deleted")
+            reason = "It was deployed." if promoted else f"It is {words} now."
             self._close(canary, "promoted" if promoted else "rolled_back", reason)
 
     def _close(

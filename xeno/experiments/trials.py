@@ -53,7 +53,7 @@ def record(
     seconds: float | None = None,
     memory_bytes: float | None = None,
 ) -> None:
-    """Count a request of `trial`, unless the trial was deleted."""
+    """Count a request of `trial`."""
     with db.transaction() as connection:
         connection.execute(
             f"INSERT INTO trial_replies ({trial.kind}, arm, conversation_id, message_id, failed, "
