@@ -98,6 +98,9 @@ def test_a_canary_is_begun_watched_and_promoted(
     qtbot.waitUntil(lambda: panel.beginning.isVisible())
     qtbot.waitUntil(lambda: trials.model.rowCount() == 2)
     assert [each.action for each in trials.model.records] == ["promoted", "started"]
+    trials.table.choose_row(0)
+    assert trials.numbers.text().startswith("Canary: 0 requests, 0 failed,")
+    assert trials.numbers.text().endswith("Evidence 1 of 20.")
 
 
 def test_a_test_is_begun_and_ended_with_a_winner(
