@@ -46,6 +46,7 @@ def test_without_measurements_it_says_so_and_offers_nothing(
     assert page.table.empty.startswith("No replies yet")
     assert not page.save.isEnabled()
     assert page.save.toolTip() == "Nothing was measured yet."
+    qtbot.waitUntil(lambda: page.plot._plot is not None)  # loaded on another thread
 
 
 def test_what_is_measured_is_shown_drawn_warned_of_and_exported(
