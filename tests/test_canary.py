@@ -14,7 +14,8 @@ from version_parts import passed, release
 from xeno import ABTestingManager, PerformanceTracker
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.events import CanaryRolledBack
-from xeno.experiments.canary import Arm, Canaries, Limits, Standing, broken_rule
+from xeno.experiments.canary import Canaries
+from xeno.experiments.canary_rules import Arm, Limits, Standing, broken_rule
 from xeno.experiments.decisions import history
 from xeno.experiments.observing import Observer
 from xeno.experiments.routing import route

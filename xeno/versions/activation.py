@@ -115,12 +115,17 @@ class Activation:
         """What was in use before, the last first: the history replayed as a stack."""
         stack: list[str | None] = [None]
         for record in self.history():
-            if record.action in ("rollback", "fallback") and record.address in stack:
-                while stack[-1] != record.address:
-                    stack.pop()
-            elif stack[-1] != record.address:
+            if record.action in ("rollback", "fallback"):
+                # What was left is not returned to, also where it gave way to a newcomer.
+                places = [n for n, each in enumerate(stack) if each == record.address]
+                stack = stack[: places[-1] + 1 if places else -1] or [None]
+            if stack[-1] != record.address:
                 stack.append(record.address)
-        usable = {row["address"] for row in self.records.rows() if row["state"] in SERVED}
+        rows = self._db.read(
+            "SELECT address, state FROM versions WHERE model = ? AND deleted IS NULL",
+            (self._model,),
+        )
+        usable = {row["address"] for row in rows if row["state"] in SERVED}
         seen = {stack.pop()}
         while stack:
             address = stack.pop()
