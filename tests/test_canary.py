@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +14,17 @@ from version_parts import passed, release
 from xeno import ABTestingManager, PerformanceTracker
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.events import CanaryRolledBack
-from xeno.experiments.canary import Arm, Canaries, Limits, Standing, broken_rule
+from xeno.experiments.canary import Canaries
+from xeno.experiments.canary_rules import Arm, Limits, Standing, broken_rule
 from xeno.experiments.decisions import history
 from xeno.experiments.observing import Observer
 from xeno.experiments.routing import route
 from xeno.feedback.recorder import FeedbackRecorder
+from xeno.paths import Home
 from xeno.store.conversations import Conversations
-from xeno.store.profile import Profile
+from xeno.store.profile import Profile, open_profile
 from xeno.versions.deployment import Deployment
+from xeno.versions.registry import Registry
 
 ACTIVE, TRIED = "v1", "v2"
 
@@ -44,7 +48,7 @@ def conversations(profile: Profile, arm: str) -> Iterator[str]:
 
 
 def state(profile: Profile, ref: str = TRIED) -> str:
-    return Deployment(profile)._registry.get(ref).state
+    return Registry(profile).get(ref).state
 
 
 def test_a_share_of_the_conversations_gets_the_canary_and_keeps_it(
@@ -222,10 +226,27 @@ def test_one_trial_at_a_time(profile: Profile, canaries: Canaries) -> None:
     assert [each.action for each in history(profile.db)][:2] == ["started", "replaced"]
 
 
+def test_of_several_that_keep_requests_at_once_one_takes_the_canary_back(
+    home: Home, profile: Profile, canaries: Canaries
+) -> None:
+    canaries.start(TRIED, 1.0)
+
+    def keep_failures() -> int:
+        with open_profile(home) as own:  # as another process has
+            observer = Observer(own)
+            return sum(len(observer.failed("talk", "active")) for _ in range(15))
+
+    with ThreadPoolExecutor(3) as pool:
+        news = [future.result() for future in [pool.submit(keep_failures) for _ in range(3)]]
+    assert sum(news) == 1
+    assert [each.action for each in history(profile.db)] == ["rolled_back", "started"]
+    assert history(profile.db)[0].numbers["canary"]["requests"] == 20
+
+
 def test_a_damaged_version_is_not_tried_and_stays_quarantined(
     profile: Profile, canaries: Canaries
 ) -> None:
-    address = Deployment(profile)._registry.get(TRIED).address
+    address = Registry(profile).get(TRIED).address
     (file,) = profile.paths.versions.glob(f"{address}*")
     file.write_bytes(b"nothing of it")
     with pytest.raises(DamagedDataError):

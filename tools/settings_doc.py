@@ -62,7 +62,7 @@ def _lines() -> Iterator[str]:
     yield from _table(STRENGTHS)
     yield "\n# Settings of replies\n"
     yield "Declared in `xeno/inference/settings.py`. Change one with `xeno replies set NAME VALUE`,"
-    yield "for one reply with an option of `xeno chat`, or in the window under View, Reply settings."
+    yield "for one reply with an option of `xeno chat`, or in the window: View, Reply settings."
     yield ""
     for name, declared in ReplySettings.model_fields.items():
         yield from _setting(name, declared)

@@ -46,6 +46,7 @@ def test_without_measurements_it_says_so_and_offers_nothing(
     assert page.table.empty.startswith("No replies yet")
     assert not page.save.isEnabled()
     assert page.save.toolTip() == "Nothing was measured yet."
+    qtbot.waitUntil(lambda: page.plot._plot is not None)  # loaded on another thread
 
 
 def test_what_is_measured_is_shown_drawn_warned_of_and_exported(
@@ -98,6 +99,9 @@ def test_a_canary_is_begun_watched_and_promoted(
     qtbot.waitUntil(lambda: panel.beginning.isVisible())
     qtbot.waitUntil(lambda: trials.model.rowCount() == 2)
     assert [each.action for each in trials.model.records] == ["promoted", "started"]
+    trials.table.choose_row(0)
+    assert trials.numbers.text().startswith("Canary: 0 requests, 0 failed,")
+    assert trials.numbers.text().endswith("Evidence 1 of 20.")
 
 
 def test_a_test_is_begun_and_ended_with_a_winner(

@@ -12,10 +12,10 @@ from ui.rows_model import Column, RowsModel
 from ui.session import Session
 from ui.version_names import VersionNames
 from ui.widgets.ab_panel import ABPanel, Tests
-from ui.widgets.basics import Card, Page
+from ui.widgets.basics import Card, Page, label
 from ui.widgets.canary_panel import CanaryPanel, CanaryState
 from ui.widgets.table import Table
-from ui.words import moment
+from ui.words import count, figure, moment, share, short
 from xeno.experiments.ab import ABTestingManager
 from xeno.experiments.canary import Canaries
 from xeno.experiments.decisions import Decision, history
@@ -68,12 +68,18 @@ class TrialsPage(Page):
         self.table.setMinimumHeight(self.table.fontMetrics().height() * 2 * (_ROWS + 1))
         decided = Card("Decisions", "Each was written down with the numbers it was made on.")
         decided.add(self.table)
+        self.numbers = label("", "muted")
+        self.numbers.setAccessibleName("Numbers of the selected decision")
+        decided.add(self.numbers)
         for part in (self.canary, self.tests, decided):
             self.add(part)
         self._soon = QTimer(self, singleShot=True, interval=_SOON)
         self._soon.timeout.connect(self.reload)
         for changed in (session.replies_changed, session.versions_changed):
             changed.connect(self._changed)
+        selection = self.table.selectionModel()
+        assert selection is not None
+        selection.selectionChanged.connect(lambda *_: self._tell_numbers())
         self.canary.changed.connect(self._act)
         self.tests.changed.connect(self._act)
 
@@ -105,6 +111,12 @@ class TrialsPage(Page):
         self.canary.show_state(found.canary, found.versions, found.tests.going)
         self.tests.show_tests(found.tests, found.versions, found.canary is not None)
         self.model.show(found.decisions)
+        self._tell_numbers()
+
+    def _tell_numbers(self) -> None:
+        place = self.table.chosen_row()
+        chosen = self.model.records[place : place + 1] if place >= 0 else []
+        self.numbers.setText(numbers_in_words(chosen[0]) if chosen else "Select one to see them.")
 
     def _subject(self, decision: Decision) -> str:
         subject = decision.subject
@@ -113,6 +125,27 @@ class TrialsPage(Page):
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]
         self.reload()
+
+
+def numbers_in_words(decision: Decision) -> str:
+    """What was known when the decision was made."""
+    numbers = decision.numbers
+    if "active" in numbers:
+        sides = ((name, numbers[name.casefold()]) for name in ("Canary", "Active"))
+        told = [
+            f"{name}: {count(arm['requests'], 'request')}, {arm['failed']:,} failed, "
+            f"{figure(arm['seconds'], 2, 's')} per reply, "
+            f"{count(arm['conversations'], 'conversation')}, {share(arm['acceptance'])} accepted."
+            for name, arm in sides
+        ]
+        return " ".join((*told, f"Evidence {short(numbers['evidence'])} of {numbers['needed']:g}."))
+    if decision.action == "ended":
+        return " ".join(
+            f"{metric}: {figure(each['variant_a_mean'])} and {figure(each['variant_b_mean'])}, "
+            f"evidence {short(each['evidence'])} of {short(each['needed'])}."
+            for metric, each in numbers.items()
+        )
+    return decision.reason
 
 
 def _read(profile: Profile) -> _Read:

@@ -14,7 +14,8 @@ from ui.widgets.basics import Card, allow, button, label, row
 from ui.widgets.table import Table
 from ui.words import figure, share, size
 from xeno.experiments.ab import ABTest
-from xeno.experiments.canary import Arm, Canaries, Canary, Standing
+from xeno.experiments.canary import Canaries, Canary
+from xeno.experiments.canary_rules import Arm, Standing
 from xeno.versions.registry import Version
 
 _COUNTED = "A conversation counts once you have turned to another one, or paused for an hour."

@@ -11,7 +11,8 @@ from xeno.cli.output import Output, when
 from xeno.cli.performance import say_table
 from xeno.cli.session import unlocked
 from xeno.experiments.ab import CHAT_METRICS, ABTest, ABTestingManager
-from xeno.experiments.canary import Canaries, Canary, Limits, Standing
+from xeno.experiments.canary import Canaries, Canary
+from xeno.experiments.canary_rules import Limits, Standing
 from xeno.experiments.decisions import history
 from xeno.performance import summary
 from xeno.store.profile import Profile

@@ -28,10 +28,10 @@ from typing import Any
 
 from xeno.errors import InvalidValueError
 from xeno.experiments import decisions
+from xeno.experiments.analysis import analysis
 from xeno.experiments.routing import BASE, share_of
-from xeno.experiments.sequential import ALPHA, Comparison, compare
+from xeno.experiments.sequential import ALPHA
 from xeno.experiments.trials import replies, sittings
-from xeno.performance.trends import lower_is_better
 from xeno.store.database import Database, Row
 from xeno.store.user import OfUser
 from xeno.versions.activation import SERVED
@@ -201,7 +201,7 @@ class ABTestingManager(OfUser):
             "winner": test.winner,
             "alpha": test.alpha,
             "metrics": {
-                metric: _analysis(metric, list(self._results(test, metric)), alpha)
+                metric: analysis(metric, list(self._results(test, metric)), alpha)
                 for metric in test.metrics
             },
         }
@@ -287,29 +287,6 @@ class ABTestingManager(OfUser):
                 f"Check it first: xeno deploy {version.label} --dry-run.",
             )
         return version.address
-
-
-def _analysis(
-    metric: str, results: Sequence[tuple[float, str, float]], alpha: float
-) -> dict[str, Any]:
-    found: Comparison = compare(((side, value) for _, side, value in results), alpha)
-    values = {arm: [value for _, side, value in results if side == arm] for arm in "ab"}
-    a, b = (math.fsum(values[arm]) / len(values[arm]) if values[arm] else None for arm in "ab")
-    difference = None if a is None or b is None else float(f"{b - a:.6g}")
-    higher = found.winner
-    better = {"a": "b", "b": "a"}[higher] if higher and lower_is_better(metric) else higher
-    return {
-        "variant_a_mean": a,
-        "variant_b_mean": b,
-        "variant_a_count": len(values["a"]),
-        "variant_b_count": len(values["b"]),
-        "difference": difference,
-        "percent_change": None if difference is None or not a else round(100 * difference / a, 2),
-        "pairs": found.pairs,
-        "evidence": found.evidence,
-        "needed": found.needed,
-        "winner": None if better is None else f"variant_{better}",
-    }
 
 
 def _test(row: Row) -> ABTest:

@@ -37,7 +37,7 @@ class AdapterCache:
 
     Args:
         limit_bytes: what all adapters together may take; a larger one is used and not kept.
-        ttl_seconds: how long an adapter stays after it was last used.
+        ttl_seconds: an adapter unused for longer goes at the next call of anything here.
         clock: seconds that only grow.
 
     Attributes:

@@ -195,8 +195,8 @@ class PersonalizedInferenceEngine:
 
     def _serving(self) -> Serving:
         with self._lock:
+            self._require_open()
             if self._loaded is None:
-                self._require_open()
                 self._loaded = self._computing.submit(self._load).result()
             return self._loaded
 

@@ -100,7 +100,8 @@ class ReplySettings(BaseModel):
         ge=1,
         le=10080,
         title="Opened versions stay for",
-        description="Minutes after its last reply that a version is dropped from memory.",
+        description="A version that was not used for so many minutes leaves the memory with the "
+        "next reply.",
     )
 
     @property
