@@ -55,7 +55,7 @@ def test_a_word_difference_holds_both_replies(first: str, other: str) -> None:
 def test_words_that_are_kept_are_seen_as_kept() -> None:
     kinds = [(each.kind, each.text) for each in word_difference("Warm the pot.", "Warm a big pot.")]
     assert ("same", "Warm ") in kinds
-    assert ("removed", "the") in kinds
+    assert ("removed", "the ") in kinds
 
 
 def test_metrics_change_by_value_and_percent() -> None:
