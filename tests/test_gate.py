@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from run_parts import add_pairs
 
 from xeno.errors import BaseModelError, InvalidValueError
-from xeno.events import PairScore
+from xeno.events import ChatMessage, PairScore
 from xeno.gate import examination
-from xeno.gate.comparison import HeldOut, perplexity, preferences, speed
+from xeno.gate.comparison import HeldOut, coherence, perplexity, preferences, speed
 from xeno.gate.examination import StoppedError, examine, held_out_pairs
 from xeno.gate.intervals import median_interval, paired_bootstrap
 from xeno.gate.prompts import PROMPTS
 from xeno.gate.replies import GateReply, judge
 from xeno.models.base import inspect_base
+from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile
 from xeno.versions.adapter import AdapterConfig, tensor_names
 from xeno.versions.content import content_address
@@ -34,7 +35,7 @@ GERMAN = "Du kannst den Reis in kochendes Wasser geben und zehn Minuten lang bei
 
 
 def replies(*texts: str, ended: bool = True, rate: float = 50.0) -> list[GateReply]:
-    return [GateReply(PROMPTS[0], text, ended, len(text.split()), rate) for text in texts]
+    return [GateReply("How?", "en", text, ended, len(text.split()), rate) for text in texts]
 
 
 def failed(version: list[GateReply], base: list[GateReply]) -> set[str]:
@@ -110,6 +111,14 @@ def test_with_too_few_pairs_the_question_stays_open_and_no_numbers_fail() -> Non
     assert perplexity(none, "v1").passed is None
     broken = tuple(PairScore(chosen=float("nan"), rejected=0.0) for _ in range(40))
     assert preferences(held_out(broken, scored(0.9)), "v1").passed is False
+
+
+def test_replies_less_likely_than_what_was_taught_are_not_coherent() -> None:
+    usual, taught = [-0.4, -0.5, -0.6], [-2.0, -3.0, -4.0]
+    assert coherence([-4.0, -4.1, -4.2], usual, taught).passed is True
+    assert coherence([-4.6, -4.7, -4.8], usual, taught).passed is False
+    assert coherence([-2.2, -2.3, -2.4], usual, []).passed is False
+    assert coherence([], usual, taught).passed is None
 
 
 def test_only_a_slowdown_that_is_no_accident_fails() -> None:
@@ -188,13 +197,24 @@ def few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_harmless_version_passes_and_a_broken_one_is_marked_with_the_reason(
     profile: Profile, made: Callable[[float], Version], few_questions: None
 ) -> None:
-    add_pairs(profile, 12)
+    Pairs(profile.db).add_many(
+        new_pair(
+            profile.name,
+            [ChatMessage(role="user", content=f"How do I cook rice for {number} people?")],
+            f"Rinse {number} cups of rice in cold water, to wash off loose starch.",
+            f"Rice is a grain that is simmered in water until {number} cups of it turn soft.",
+            feedback_type="correction",
+            confidence=1.0,
+            quality=1.0,
+        )
+        for number in range(2, 12)
+    )
     harmless, broken = made(1e-4), made(30.0)
     report = examine(profile, harmless, lambda *_: None, lambda: False)
     assert report.passed, report.reason
     assert [check.name for check in report.checks] == [
         "intact", "finite", "fits the base", "loads", "not empty", "ends", "repetition",
-        "language kept", "held-out preferences", "held-out perplexity", "speed",
+        "language kept", "coherent", "held-out preferences", "held-out perplexity", "speed",
     ]  # fmt: skip
     assert Registry(profile).get(1).state == "checked"
     Deployment(profile).deploy("v1")

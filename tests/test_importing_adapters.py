@@ -277,7 +277,7 @@ def test_what_is_not_on_the_hub_or_has_no_safe_weights_is_said(
     aside.mkdir()
     with pytest.raises(InvalidValueError, match="no public"):
         hub.download("someone/nothing", aside)
-    with pytest.raises(InvalidValueError, match="elsewhere.example"):
+    with pytest.raises(InvalidValueError, match=r"elsewhere\.example"):
         hub.download("moved/nothing", aside)
     with pytest.raises(InvalidValueError, match="no name"):
         hub.download("../etc", aside)

@@ -6,18 +6,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from xeno.cli import version_work
+from xeno.cli import lineage, version_work
 from xeno.cli.commands import Commands
+from xeno.cli.lineage import of_model
 from xeno.cli.output import Output, size, when
 from xeno.cli.session import unlocked
 from xeno.store.database import Row
-from xeno.store.profile import Profile
 from xeno.versions.activation import Activation
 from xeno.versions.control import ModelVersion, ModelVersionControl
 from xeno.versions.lifecycle import STATE_WORDS, changes
-from xeno.versions.lineage import ancestors, descendants, pairs_of, tree
 from xeno.versions.records import ASSISTANT, Records, read_json
-from xeno.versions.registry import Registry, Version
 from xeno.versions.retention import LEAST_KEPT, Retention, models, purge_expired
 from xeno.words import count
 
@@ -35,23 +33,13 @@ def add(commands: Commands) -> None:
     _with_ref(group.add("describe", "say what a version is", describe)).add_argument("text")
     _with_ref(group.add("delete", "delete a version that is not in use", delete))
     _with_ref(group.add("restore", "bring a deleted version back, for 7 days", restore))
-    lineage = of_model(group.add("lineage", "what a version came from, or a pair led to", trace))
-    lineage.add_argument("ref", nargs="?", help="a version (default: the tree of all)")
-    lineage.add_argument("--pair", metavar="ID", help="the versions that learned from a pair")
+    lineage.add(group)
     prune = of_model(group.add("prune", "delete old versions, never one that is needed", prune_all))
     prune.add_argument("--keep", type=int, default=10, metavar="N", help="newest kept (10)")
     prune.add_argument("--dry-run", action="store_true", help="only say which")
     group.add("space", "show what versions take on the disk", space)
     version_work.add(group)
     of_model(commands.add("list", "list the versions (as 'xeno versions list')", show_all))
-
-
-def of_model(parser: ArgumentParser) -> ArgumentParser:
-    """Let a command name another model than the assistant."""
-    parser.add_argument(
-        "--model", default=ASSISTANT, metavar="NAME", help=f"of which model ({ASSISTANT})"
-    )
-    return parser
 
 
 def show_all(arguments: Namespace, output: Output) -> int | None:
@@ -159,15 +147,6 @@ def restore(arguments: Namespace, output: Output) -> int | None:
     return _say(found, "there again", output)
 
 
-def trace(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        if arguments.pair:
-            return _of_pair(profile, arguments.pair, output)
-        if arguments.ref:
-            return _of_version(profile, arguments, output)
-        return _tree(profile, output)
-
-
 def prune_all(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
         retention = Retention(profile, arguments.model)
@@ -213,70 +192,6 @@ def space(arguments: Namespace, output: Output) -> int | None:
     return 0
 
 
-def _of_pair(profile: Profile, pair_id: str, output: Output) -> int:
-    found = Registry(profile).pair_versions(pair_id)
-    for version in found:
-        itself = pair_id in version.manifest.pair_ids
-        output.say(
-            f"{version.label} "
-            + ("learned from it." if itself else "continued a version that learned from it.")
-        )
-    if not found:
-        output.say("No version learned from this pair.")
-    output.result({"pair": pair_id, "versions": [_short(version) for version in found]})
-    return 0
-
-
-def _of_version(profile: Profile, arguments: Namespace, output: Output) -> int:
-    records = Records(profile, arguments.model)
-    row = records.row(arguments.ref)
-    labels = _labels(profile)
-    before = [labels.get(each, each[:12]) for each in ancestors(profile.db, row["address"])]
-    after = [labels.get(each, each[:12]) for each in descendants(profile.db, row["address"])]
-    pairs = sorted(pairs_of(profile.db, row["address"]))
-    output.say(f"v{row['number']} learned from {count(len(pairs), 'pair')}.")
-    output.say(f"It continued: {', '.join(before) or 'nothing, it began from the base model'}")
-    output.say(f"It was continued by: {', '.join(after) or 'nothing'}")
-    output.result(
-        {
-            "address": row["address"],
-            "ancestors": ancestors(profile.db, row["address"]),
-            "descendants": descendants(profile.db, row["address"]),
-            "pair_ids": pairs,
-        }
-    )
-    return 0
-
-
-def _tree(profile: Profile, output: Output) -> int:
-    branches = tree(Registry(profile).all())
-    for each in branches:
-        version = each.version
-        output.say(
-            f"{'   ' * each.depth}{version.label} ({version.semantic}), "
-            f"{STATE_WORDS[version.state]}, {count(len(version.manifest.pair_ids), 'pair')}"
-        )
-    if not branches:
-        output.say("There are no versions yet.")
-    output.result(
-        {
-            "tree": [
-                _short(each.version) | {"parent": each.version.manifest.parent} for each in branches
-            ]
-        }
-    )
-    return 0
-
-
-def _labels(profile: Profile) -> dict[str, str]:
-    """How versions are called, by address; also purged ones, which the lineage still knows."""
-    rows = profile.db.read("SELECT address, number, purged FROM versions")
-    return {
-        row["address"]: f"v{row['number']}" + (" (deleted)" if row["purged"] else "")
-        for row in rows
-    }
-
-
 def _with_ref(parser: ArgumentParser) -> ArgumentParser:
     parser.add_argument("ref", help="a number, v3, v1.2.0, a tag or a content address")
     return of_model(parser)
@@ -293,10 +208,6 @@ def _say(version: ModelVersion, what: str, output: Output) -> int:
         }
     )
     return 0
-
-
-def _short(version: Version) -> dict[str, Any]:
-    return {"label": version.label, "address": version.address, "state": version.state}
 
 
 def _semantic(row: Row) -> str:

@@ -7,6 +7,7 @@ is too little to measure the question stays open, and the report says so.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ SLOWEST = 0.9
 MOST_PERPLEXITY = 1.1
 """Preference training trades likelihood of the chosen replies for the distance to the rejected
 ones, so that much perplexity more is no fault of a version."""
+LEAST_LIKELY = 1.5
 _LEAST_TOKENS = 4
 
 
@@ -86,6 +88,31 @@ def perplexity(held_out: HeldOut, other: str) -> GateCheck:
         "high": high,
     }
     return GateCheck(name=name, passed=not worse, detail=detail, values=values)
+
+
+def coherence(own: Sequence[float], base: Sequence[float], taught: Sequence[float]) -> GateCheck:
+    """Whether its replies are as likely under the base model as what it was taught, or as the
+    base's own: a version that puts words together at random is neither.
+
+    Args:
+        own, base, taught: mean log-probability per token under the base, of each of the
+            version's replies, the base's, and of chosen replies that the version learned from.
+    """
+    name = "coherent"
+    if not own or not base:
+        detail = "It wrote too little to judge."
+        return GateCheck(name=name, passed=None, detail=detail)
+    mine, usual = statistics.median(own), statistics.median(base)
+    reference = min([usual, *([statistics.median(taught)] if taught else [])])
+    passed = mine >= reference - LEAST_LIKELY
+    detail = (
+        f"Under the base model its replies have {-mine:.2f} nats per token, the base's own "
+        f"{-usual:.2f}"
+        + (f", what it was taught {-statistics.median(taught):.2f}" if taught else "")
+        + f"; {LEAST_LIKELY:g} more than the larger of these is the most."
+    )
+    values = {"nats": -mine, "nats_base": -usual, "nats_most": LEAST_LIKELY - reference}
+    return GateCheck(name=name, passed=passed, detail=detail, values=values)
 
 
 def speed(version: Sequence[GateReply], base: Sequence[GateReply]) -> GateCheck:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from xeno.errors import BaseModelError, DamagedDataError, InvalidValueError
 from xeno.events import ChatMessage, Sampling, ScorePair
-from xeno.gate.comparison import HeldOut, perplexity, preferences, speed
+from xeno.gate.comparison import HeldOut, coherence, perplexity, preferences, speed
 from xeno.gate.prompts import PROMPTS
 from xeno.gate.replies import GateReply, judge
 from xeno.store.profile import Profile
@@ -96,6 +96,7 @@ def _behaviour(
         detail = f"It cannot answer: {error.why}"
         return [*checks, GateCheck(name="coherent", passed=False, detail=detail)]
     checks += judge(mine, bases)
+    checks.append(_coherence(turns, profile, version, mine, bases))
     if compared is not None and compared.base_hash != version.base_hash:
         compared = None  # numbers of two bases cannot be compared token by token
     other = "the base model" if compared is None else compared.label
@@ -124,7 +125,7 @@ def _replies(
     """The replies of the version and of the base to all questions."""
     mine: list[GateReply] = []
     bases: list[GateReply] = []
-    for number, question in enumerate(PROMPTS):
+    for number, (language, question) in enumerate(PROMPTS):
         tell(
             _SHARE_REPLIES * number / len(PROMPTS),
             f"Asking question {number + 1} of {len(PROMPTS)}.",
@@ -135,20 +136,51 @@ def _replies(
             if stopped():
                 raise StoppedError
             turns.give_to(who)
-            (bases if who is None else mine).append(_ask(turns.engine, question))
+            (bases if who is None else mine).append(_ask(turns.engine, question, language))
     return mine, bases
 
 
-def _ask(engine: Engine, question: str) -> GateReply:
+def _ask(engine: Engine, question: str, language: str) -> GateReply:
     said = engine.generate(
         [ChatMessage(role="user", content=question)], Sampling(max_tokens=MOST_TOKENS)
     )
     return GateReply(
         question=question,
+        language=language,
         text=said.text,
         ended=said.reason == "end",
         tokens=said.reply_tokens,
         tokens_per_second=said.tokens_per_second,
+    )
+
+
+def _coherence(
+    turns: _Turns,
+    profile: Profile,
+    version: Version,
+    mine: Sequence[GateReply],
+    bases: Sequence[GateReply],
+) -> GateCheck:
+    turns.give_to(None)
+    said = [
+        ScorePair(
+            prompt=(ChatMessage(role="user", content=reply.question),),
+            chosen=reply.text,
+            rejected=other.text,
+        )
+        for reply, other in zip(mine, bases, strict=True)
+        if reply.text.strip() and other.text.strip()
+    ]
+    learned = pairs_behind(profile.db, version.address)
+    taught = [pair for pair in training_pairs(profile) if pair.id in learned][: len(PROMPTS)]
+    scores = turns.engine.score(said)
+    of_pairs = turns.engine.score(
+        [ScorePair(prompt=each.prompt, chosen=each.chosen, rejected=each.chosen) for each in taught]
+    )
+    return coherence(
+        [each.chosen for each in scores],
+        [each.rejected for each in scores],
+        [each.chosen for each in of_pairs],
     )
 
 

@@ -22,9 +22,11 @@ _SLACK = 1  # replies by which a version may differ from the base in what it can
 
 @dataclass(frozen=True)
 class GateReply:
-    """The reply to one question. `ended`: by itself, not by the limit of tokens."""
+    """The reply to one question in `language` (ISO 639-1). `ended`: by itself, not by the limit
+    of tokens."""
 
     question: str
+    language: str
     text: str
     ended: bool
     tokens: int
@@ -78,11 +80,10 @@ def _repetition(version: Sequence[GateReply], base: Sequence[GateReply]) -> Gate
 
 def _language(version: Sequence[GateReply], base: Sequence[GateReply]) -> GateCheck:
     lost = [
-        (asked, answered)
+        (reply.language, answered)
         for reply, other in zip(version, base, strict=True)
-        if (asked := language_of(reply.question))
-        and (answered := language_of(reply.text))
-        and answered not in (asked, language_of(other.text))
+        if (answered := language_of(reply.text))
+        and answered not in (reply.language, language_of(other.text))
     ]
     detail = (
         f"It answers {_names(lost[0])}; so in {len(lost)} of {len(version)} questions."

@@ -120,7 +120,11 @@ class Activation:
                     stack.pop()
             elif stack[-1] != record.address:
                 stack.append(record.address)
-        usable = {row["address"] for row in self.records.rows() if row["state"] in SERVED}
+        rows = self._db.read(
+            "SELECT address, state FROM versions WHERE model = ? AND deleted IS NULL",
+            (self._model,),
+        )
+        usable = {row["address"] for row in rows if row["state"] in SERVED}
         seen = {stack.pop()}
         while stack:
             address = stack.pop()

@@ -101,7 +101,14 @@ class Deployment:
                 "There is no canary to promote.", "No version is being tried.", "Try one first."
             )
         self._require_whole(canary)
-        self._activation.change(canary.address, "promote", reason)
+        with self._profile.db.transaction():
+            if self._activation.address("canary") != canary.address:
+                raise InvalidValueError(
+                    "Nothing was promoted.",
+                    f"{canary.label} ceased to be the canary just now.",
+                    "Look at 'xeno current' first.",
+                )
+            self._activation.change(canary.address, "promote", reason)
         return self._registry.get(canary.address)
 
     def rollback(self, ref: int | str | None = None, reason: str = "") -> Version | None:
@@ -115,9 +122,10 @@ class Deployment:
                 never passed the gate.
             DamagedDataError: if it is damaged; what answered before still does.
         """
-        if ref is None and self.canary() is not None:
-            self.set_state(self._activation.address("canary") or "", "rolled_back", reason)
-            return self.active()
+        if ref is None:
+            with self._profile.db.transaction() as connection:
+                if end_canary(connection, ASSISTANT, "rolled_back", reason) is not None:
+                    return self.active()
         address = self._activation.previous() if ref is None else self._address(ref)
         if address is not None:
             version = self._registry.get(address)

@@ -30,7 +30,6 @@ class Branch:
 
     version: Version
     depth: int
-    last: bool
 
 
 def ancestors(db: Database, address: str) -> list[str]:
@@ -73,10 +72,9 @@ def tree(versions: Sequence[Version]) -> list[Branch]:
         parent = each.manifest.parent
         children.setdefault(parent if parent in there else None, []).append(each)
     found: list[Branch] = []
-    waiting = [(each, 0, number == 0) for number, each in enumerate(children.get(None, [])[::-1])]
+    waiting = [(each, 0) for each in reversed(children.get(None, []))]
     while waiting:
-        version, depth, last = waiting.pop()
-        found.append(Branch(version, depth, last))
-        below = children.get(version.address, [])[::-1]
-        waiting += [(each, depth + 1, number == 0) for number, each in enumerate(below)]
+        version, depth = waiting.pop()
+        found.append(Branch(version, depth))
+        waiting += [(each, depth + 1) for each in reversed(children.get(version.address, []))]
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,19 +16,15 @@ from typing import Any, Protocol
 
 from xeno.errors import DamagedDataError, InvalidValueError, StorageFullError
 from xeno.store import files
-from xeno.store.database import Connection, Row
+from xeno.store.database import Row
 from xeno.store.profile import Profile
 from xeno.versions.container import read_encrypted, write_encrypted
 from xeno.versions.manifest import hash_of, sign, signed
+from xeno.versions.naming import meanings, next_number, semantic_number, valid_tag
 
 ASSISTANT = "assistant"
 """The model whose versions are adapters, and whose active version answers in the chat."""
 
-_NUMBER = re.compile(r"v?([0-9]{1,9})")
-_SEMANTIC = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
-_ADDRESS = re.compile(r"[0-9a-f]{6,64}")
-_TAG = re.compile(r"[a-z][a-z0-9_.-]{0,39}")
-_RESERVED = frozenset({"base", "active", "latest", "previous", "canary"})
 _LISTED = 8
 
 
@@ -78,7 +73,7 @@ class Records:
         text = str(ref).strip().lower()
         which = "deleted IS NOT NULL AND purged IS NULL" if deleted else "deleted IS NULL"
         found: list[Row] = []
-        for condition, values in _conditions(text, self.model):
+        for condition, values in meanings(text, self.model):
             found = self.db.read(
                 f"SELECT * FROM versions WHERE model = ? AND {which} AND {condition} LIMIT 2",
                 (self.model, *values),
@@ -153,8 +148,10 @@ class Records:
             if known.rowcount == 0:
                 values: dict[str, Any] = {
                     "model": self.model,
-                    "number": _next_number(connection, self.model),
-                    **_semantic(connection, self.model, base, manifest),
+                    "number": next_number(connection, self.model),
+                    **semantic_number(
+                        connection, self.model, base, manifest.parent, manifest.data_hash
+                    ),
                     "address": address,
                     "run_id": run_id,
                     "base_hash": base,
@@ -191,7 +188,7 @@ class Records:
         Raises:
             InvalidValueError: if there is no such version, or the tag reads as something else.
         """
-        name, address = _valid_tag(tag), self.row(ref)["address"]
+        name, address = valid_tag(tag), self.row(ref)["address"]
         with self.db.transaction() as connection:
             connection.execute(
                 "INSERT INTO version_tags (model, tag, address) VALUES (?, ?, ?) "
@@ -308,71 +305,6 @@ def read_json(row: Row, column: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise damaged(f"v{row['number']}", "its row cannot be read")
     return found
-
-
-def _conditions(text: str, model: str) -> list[tuple[str, tuple[Any, ...]]]:
-    """What `text` may mean, as conditions on a row, the first that is met counts."""
-    found: list[tuple[str, tuple[Any, ...]]] = []
-    if number := _NUMBER.fullmatch(text):
-        found.append(("number = ?", (int(number[1]),)))
-    if parts := _SEMANTIC.fullmatch(text):
-        found.append(("(major, minor, patch) = (?, ?, ?)", tuple(map(int, parts.groups()))))
-    if _TAG.fullmatch(text):
-        tagged = "address IN (SELECT address FROM version_tags WHERE model = ? AND tag = ?)"
-        found.append((tagged, (model, text)))
-    if _ADDRESS.fullmatch(text):
-        found.append(("substr(address, 1, ?) = ?", (len(text), text)))
-    return found
-
-
-def _valid_tag(tag: str) -> str:
-    name = tag.strip().lower()
-    other = _NUMBER.fullmatch(name) or _SEMANTIC.fullmatch(name) or _ADDRESS.fullmatch(name)
-    if not _TAG.fullmatch(name) or other or name in _RESERVED:
-        raise InvalidValueError(
-            f"{tag!r} cannot be a tag.",
-            "It reads as a version's number or address, or has a meaning of its own."
-            if other or name in _RESERVED
-            else "A tag begins with a letter and has at most 40 letters, digits, '.', '_' or '-'.",
-            "Choose a name such as 'best' or 'before-holidays'.",
-        )
-    return name
-
-
-def _next_number(connection: Connection, model: str) -> int:
-    row = connection.execute(
-        "INSERT INTO versioned_models (name, number) VALUES (?, 1) "
-        "ON CONFLICT (name) DO UPDATE SET number = number + 1 RETURNING number",
-        (model,),
-    ).fetchone()
-    return int(row["number"])
-
-
-def _semantic(
-    connection: Connection, model: str, base: str, manifest: SignedManifest
-) -> dict[str, int]:
-    """The semantic number of the next version: each base has a major number of its own, each
-    training takes the next minor one, and what continues its parent on the same data the next
-    patch."""
-
-    def most(column: str, where: str, values: tuple[Any, ...]) -> int | None:
-        row = connection.execute(
-            f"SELECT max({column}) AS most FROM versions WHERE model = ? {where}", (model, *values)
-        ).fetchone()
-        return None if row["most"] is None else int(row["most"])
-
-    parent = connection.execute(
-        "SELECT major, minor FROM versions WHERE model = ? AND base_hash = ? AND address = ? "
-        "AND manifest ->> 'data_hash' = ?",
-        (model, base, manifest.parent, manifest.data_hash),
-    ).fetchone()
-    if parent is not None:
-        place = (parent["major"], parent["minor"])
-        patch = most("patch", "AND (major, minor) = (?, ?)", place)
-        return {"major": place[0], "minor": place[1], "patch": (patch or 0) + 1}
-    major = most("major", "AND base_hash = ?", (base,)) or (most("major", "", ()) or 0) + 1
-    minor = most("minor", "AND major = ?", (major,))
-    return {"major": major, "minor": 0 if minor is None else minor + 1, "patch": 0}
 
 
 @contextlib.contextmanager
