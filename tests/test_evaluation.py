@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from tiny_models import make_llama
 
 from xeno.events import ChatMessage, Evaluated, Event, Progress
@@ -97,6 +98,15 @@ def test_a_loss_that_is_no_number_is_told_as_unknown(profile: Profile, base: str
 def test_the_gauges_read_this_machine() -> None:
     reading = Gauges().read()
     assert reading.memory_bytes > 1_000_000
+    assert reading.memory_of == "machine"
     assert reading.processor_share is None, "it is only known after a second"
     degrees = temperature()
     assert degrees is None or 0 < degrees < 150
+
+
+def test_on_a_graphics_card_the_gauges_read_the_cards_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 123)
+    reading = Gauges("cuda").read()
+    assert (reading.memory_bytes, reading.memory_of) == (123, "card")

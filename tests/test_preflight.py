@@ -160,6 +160,17 @@ def test_what_cannot_run_is_red_and_says_why(
     assert any(words in blocker for blocker in ahead.blockers)
 
 
+def test_a_trial_says_that_it_makes_no_version(profile: Profile, base: Path) -> None:
+    add_pairs(profile, 130)
+    whole = forecast(profile, plan_for(base, trial=False))
+    ahead = forecast(profile, plan_for(base, trial=True))
+    (check,) = [each for each in ahead.checks if each.name == "Trial"]
+    assert check.verdict == "amber"
+    assert "no version" in check.sentence
+    assert ahead.steps == round(whole.steps * 0.34)
+    assert ahead.warnings != whole.warnings
+
+
 def test_the_worst_check_is_the_verdict() -> None:
     green, amber, red = (Check("x", verdict, "") for verdict in ("green", "amber", "red"))  # type: ignore[arg-type]
     assert overall([]) == overall([green]) == "green"

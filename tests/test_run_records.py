@@ -155,6 +155,21 @@ def test_the_command_line_lists_shows_compares_and_exports(
     assert main(["runs", "show", "nonsense"]) == 1
 
 
+def test_the_command_line_says_how_many_runs_it_does_not_list(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_profile(home) as profile, profile.db.transaction():
+        for _ in range(60):
+            Runs(profile.db).create(TrainingPlan(base="b"), queued=True)
+    assert main(["runs"]) == 0
+    assert "50 of 60 runs" in capsys.readouterr().out
+    assert [
+        len(printed(capsys, "runs", "list", *how)["runs"]) for how in ([], ["--limit", "7"])
+    ] == [50, 7]
+    assert main(["runs", "list", "--all"]) == 0
+    assert " of 60" not in capsys.readouterr().out
+
+
 def test_a_run_whose_base_is_gone_is_not_started_again(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

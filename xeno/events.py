@@ -279,7 +279,8 @@ class Progress(Message):
 
     What is not a finite number, or has no value in an empty batch, is None: a gap in the curve.
     Speeds are of the run so far. `processor_share` counts all cores as 1, `temperature` is of
-    the processor in degrees Celsius; both are None where they are not measured.
+    the processor in degrees Celsius; both are None where they are not measured. `memory_bytes` is
+    what the trainer has taken of the machine's memory, or of the graphics card's.
     """
 
     type: Literal["progress"] = "progress"
@@ -294,6 +295,7 @@ class Progress(Message):
     pairs_per_second: float
     tokens_per_second: float = 0.0
     memory_bytes: int
+    memory_of: Literal["machine", "card"] = "machine"
     processor_share: float | None = None
     temperature: float | None = None
     eta_seconds: float

@@ -21,7 +21,7 @@ from ui.widgets.charts_panel import ChartsPanel
 from ui.widgets.curve_plot import CurvePlot
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.run_view import RunView
-from ui.widgets.runs_panel import RunsPanel
+from ui.widgets.runs_panel import PAGE, RunsPanel
 from xeno.events import (
     Evaluated,
     Event,
@@ -33,6 +33,7 @@ from xeno.events import (
     SampleReply,
 )
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import trial
 from xeno.training.plan import TrainingPlan
 from xeno.training.record import RunRecord
 
@@ -239,6 +240,14 @@ def test_a_resumed_run_shows_what_it_measured_before(view: RunView, qtbot: QtBot
     assert view.samples.rows[0].before.toPlainText() == "Happy …"
 
 
+def test_the_memory_that_is_shown_is_named(view: RunView, qtbot: QtBot) -> None:
+    view.begin()
+    view.progressed(progress(1))
+    qtbot.waitUntil(lambda: "2.0 GB of memory" in view.machine.text())
+    view.progressed(progress(2).model_copy(update={"memory_of": "card"}))
+    qtbot.waitUntil(lambda: "2.0 GB of the card's memory" in view.machine.text())
+
+
 def test_the_end_says_how_it_ended(view: RunView) -> None:
     view.ended(RunFinished(run_id="r", status="stopped", seconds=61.0))
     assert "what it had learned is kept" in view.pace.text()
@@ -304,6 +313,21 @@ def test_a_run_is_started_again_with_its_settings(
     assert session.setting(PLAN + "seed") == 5
 
 
+def test_a_trial_started_again_is_a_whole_run(
+    window: MainWindow, qtbot: QtBot, starter: Path
+) -> None:
+    session = window._session
+    plan = TrainingPlan(base=str(starter), private=False, force=True, steps_scale=2.0)
+    values = {"beta": 0.3}
+    window.tabs.setCurrentWidget(window.training)
+    window.training.begin_again(Runs(session.profile.db).create(trial(plan, values), queued=True))
+    qtbot.waitUntil(window.training.notice.isVisible, timeout=20_000)
+    taken = session.plan()
+    assert (taken.beta, taken.steps_scale, taken.samples) == (0.3, 2.0, True)
+    assert not taken.trial
+    assert not taken.force, "too few pairs are only trained on where that is asked for"
+
+
 def test_a_run_whose_base_is_gone_is_not_started_again(
     window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
@@ -313,6 +337,27 @@ def test_a_run_whose_base_is_gone_is_not_started_again(
     qtbot.waitUntil(window.training.notice.isVisible)
     assert "gone" in window.training.notice.what.text()
     assert window._session.plan().beta != 0.3
+
+
+def test_older_runs_are_counted_and_shown_on_request(
+    session: Session, panel: RunsPanel, qtbot: QtBot
+) -> None:
+    runs = Runs(session.profile.db)
+    plan = TrainingPlan(base="b")
+    with session.profile.db.transaction():
+        oldest = runs.create(plan, queued=True)
+        runs.finish(oldest.id, "interrupted")
+        for _ in range(PAGE + 10):
+            runs.create(plan, queued=True)
+    panel.reload()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == PAGE)
+    assert panel.how_many.text() == "50 of 61 runs. Of the others 1 can be resumed."
+    assert panel.more.accessibleName()
+    qtbot.mouseClick(panel.more, LEFT)
+    qtbot.waitUntil(lambda: panel.model.rowCount() == PAGE + 11)
+    assert not panel.more.isVisible()
+    panel.table.choose_rows([PAGE + 10])
+    assert panel.go_on.isEnabled(), "the oldest can be resumed"
 
 
 def test_giving_up_asks_first(

@@ -94,6 +94,8 @@ class Attempt:
             self._leases.finish(self._job, ended.status)
             self._on_event(ended)
             return ended
+        if self._job.cancel == "discard":  # its worker was lost before it could obey
+            return self._discarded()
         self._training = TrainingRun.resume(self._profile, self._job.run_id, self._tell)
         try:
             self._training.start()
@@ -106,6 +108,20 @@ class Attempt:
             passing = error.can_pass or not isinstance(error, InvalidValueError)
             return self._again(failure, "crashed") if passing else self._failed(failure)
         return self._judge(self._watched(self._training))
+
+    def _discarded(self) -> RunFinished | None:
+        """Give the run up without starting a trainer; None while an earlier one still lives."""
+        self._runs.mark_interrupted()
+        run = self._runs.get(self._job.run_id)
+        if run.status in ("waiting", "running") and not run.queued:
+            self._leases.give_back(self._job, "busy", failed=False, wait=BUSY_SECONDS)
+            return None
+        with contextlib.suppress(InvalidValueError):  # it failed, and nothing of it is kept
+            self._runs.discard(run.id)
+        self._leases.finish(self._job, "discarded", "asked")
+        finished = RunFinished(run_id=run.id, status="discarded")
+        self._on_event(finished)
+        return finished
 
     # While it runs ------------------------------------------------------------------------
 

@@ -38,7 +38,12 @@ def overall(checks: Sequence[Check]) -> Verdict:
 def settings_checks(plan: TrainingPlan, unusable: str) -> list[Check]:
     """Whether the settings go together; `unusable` says what of them this machine lacks."""
     problems = [*plan.contradictions(), *([unusable] if unusable else [])]
-    return [Check("Settings", "red", problem) for problem in problems]
+    found = [Check("Settings", "red", problem) for problem in problems]
+    if plan.trial:
+        title = type(plan).model_fields["trial"].title
+        words = f"It only measures and makes no version. Turn {title!r} off to keep what it learns."
+        found.append(Check("Trial", "amber", words))
+    return found
 
 
 def base_checks(packed: str) -> list[Check]:

@@ -66,7 +66,7 @@ class Steps:
         self._emit = emit
         self._last = last_step
         self._before, self._after = place
-        self._gauges = Gauges()
+        self._gauges = Gauges(plan.device)
         self._changed = False  # whether a step of this process was seen to change the adapter
         self.stability = Stability(plan)
         self.taken = 0
@@ -173,6 +173,7 @@ class Steps:
                 pairs_per_second=self.pairs_per_second,
                 tokens_per_second=self.tokens_per_second,
                 memory_bytes=machine.memory_bytes,
+                memory_of=machine.memory_of,
                 processor_share=machine.processor_share,
                 temperature=machine.temperature,
                 eta_seconds=self.time_left.seconds(self._last - self.taken, interludes),

@@ -186,7 +186,7 @@ class _Training:
             )
         )
         samples = None
-        if sample_prompts(plan):
+        if sample_prompts(plan) and not plan.trial:
             samples = Samples(plan, policy.model, tokenizer, base.context)
         ready = time.monotonic() - begun
         if plan.engine == "trl":

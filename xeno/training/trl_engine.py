@@ -189,7 +189,7 @@ class _Observer:
         self._policy = policy
         self._emit = emit
         self._stop = stop
-        self._gauges = Gauges()
+        self._gauges = Gauges(stage.plan.device)
         self._time_left = TimeLeft(stage.recipe.steps)
         self._last = time.monotonic()
         self._seconds = 0.0
@@ -218,6 +218,7 @@ class _Observer:
                 gradient_norm=logs.get("grad_norm"),
                 pairs_per_second=self._pairs_per_second(step),
                 memory_bytes=machine.memory_bytes,
+                memory_of=machine.memory_of,
                 processor_share=machine.processor_share,
                 temperature=machine.temperature,
                 eta_seconds=self._time_left.seconds(self._stage.recipe.steps - step, {}),
