@@ -113,6 +113,11 @@ def test_the_command_compares_in_a_child(
 ) -> None:
     (tmp_path / "prompts.txt").write_text("What about tea?\n\nAnd coffee?\n")
     two.close()
+    bare = ["versions", "compare", "v1", "base", "--no-pairs", "--max-tokens", "1", "--json"]
+    assert main(bare) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert all(len(each["prompt"]) > 20 for each in found["prompts"])  # the gate's questions
+    assert found["others"][0]["pairs"] is None
     arguments = ["versions", "compare", "v1", "v2", "--prompts", str(tmp_path / "prompts.txt")]
     assert main([*arguments, "--max-tokens", "8", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
