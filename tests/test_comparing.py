@@ -55,7 +55,7 @@ def test_a_word_difference_holds_both_replies(first: str, other: str) -> None:
 def test_words_that_are_kept_are_seen_as_kept() -> None:
     kinds = [(each.kind, each.text) for each in word_difference("Warm the pot.", "Warm a big pot.")]
     assert ("same", "Warm ") in kinds
-    assert ("removed", "the") in kinds
+    assert ("removed", "the ") in kinds
 
 
 def test_metrics_change_by_value_and_percent() -> None:
@@ -113,6 +113,11 @@ def test_the_command_compares_in_a_child(
 ) -> None:
     (tmp_path / "prompts.txt").write_text("What about tea?\n\nAnd coffee?\n")
     two.close()
+    bare = ["versions", "compare", "v1", "base", "--no-pairs", "--max-tokens", "1", "--json"]
+    assert main(bare) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert all(len(each["prompt"]) > 20 for each in found["prompts"])  # the gate's questions
+    assert found["others"][0]["pairs"] is None
     arguments = ["versions", "compare", "v1", "v2", "--prompts", str(tmp_path / "prompts.txt")]
     assert main([*arguments, "--max-tokens", "8", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])

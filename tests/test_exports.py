@@ -193,3 +193,36 @@ def test_personal_data_in_the_prompt_is_named_and_needs_consent(
     with pytest.raises(XenoError, match=r"telephone number: \+44 20 7946 0958"):
         VersionWork(profile, order).wait()
     assert not (tmp_path / "out").exists()
+
+
+CHATML = (
+    "{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\\nBe good.<|im_end|>\\n' }}"
+    "{%- endif %}{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content "
+    "+ '<|im_end|>\\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+HEADERS = (
+    "{{ bos_token }}{% for m in messages %}{{ '<|head|>' + m['role'] + '<|/head|>\\n\\n' "
+    "+ m['content'] | trim + '<|eot|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|head|>assistant<|/head|>\\n\\n' }}{% endif %}"
+)
+IN_BRACKETS = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + "
+    "m['content'] + ' [/INST]' }}{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + "
+    "eos_token }}{% else %}{{ raise_exception('no system') }}{% endif %}{% endfor %}"
+)
+
+
+def test_templates_of_common_families_are_taken_apart(starter: BaseModel) -> None:
+    tokenizer = load_tokenizer(starter)
+    tokenizer.chat_template = CHATML
+    found = modelfile.parts(tokenizer)
+    assert found.begin == "<|im_start|>system\nBe good.<|im_end|>\n"
+    assert found.before_system == "<|im_start|>system\n"
+    tokenizer.chat_template = HEADERS
+    found = modelfile.parts(tokenizer)
+    assert (found.begin, found.after_user) == ("", "<|eot|>")
+    assert found.reply == "<|head|>assistant<|/head|>\n\n"
+    tokenizer.chat_template = IN_BRACKETS
+    with pytest.raises(InvalidValueError, match="Modelfile"):
+        modelfile.parts(tokenizer)

@@ -72,8 +72,7 @@ def test_what_was_exported_comes_back_under_the_same_address(
 ) -> None:
     made = import_adapter(profile, folder, base, description="from my laptop")
     tensors = adapter_for(base)
-    config = CONFIG.model_copy(update={"target_modules": tuple(sorted(CONFIG.target_modules))})
-    assert made.version.address == content_address(tensors, config, base.base_hash)
+    assert made.version.address == content_address(tensors, CONFIG, base.base_hash)
     assert made.version.state == "candidate"
     assert made.version.manifest.environment == {"imported": "PEFT adapter"}
     assert not made.known
@@ -94,6 +93,15 @@ def test_an_adapter_that_peft_itself_saved_is_imported(
     made = import_adapter(profile, tmp_path / "a", base)
     assert made.version.manifest.adapter.rank == 4
     assert "hash is unknown" in made.notes[0]
+
+
+def test_what_xeno_json_says_counts_only_where_it_agrees(
+    profile: Profile, folder: Path, base: BaseModel
+) -> None:
+    origin = json.loads((folder / ORIGIN).read_text())
+    origin["adapter"]["alpha"] = 10_000.0
+    (folder / ORIGIN).write_text(json.dumps(origin))
+    assert import_adapter(profile, folder, base).version.manifest.adapter.alpha == CONFIG.alpha
 
 
 @pytest.mark.parametrize(
@@ -225,6 +233,13 @@ class _Hub(SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.replace("/resolve/main", ""))
 
+    def do_GET(self) -> None:
+        if not self.path.startswith("/moved/"):
+            return super().do_GET()
+        self.send_response(302)
+        self.send_header("Location", "http://elsewhere.example/file")
+        return self.end_headers()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -262,6 +277,8 @@ def test_what_is_not_on_the_hub_or_has_no_safe_weights_is_said(
     aside.mkdir()
     with pytest.raises(InvalidValueError, match="no public"):
         hub.download("someone/nothing", aside)
+    with pytest.raises(InvalidValueError, match=r"elsewhere\.example"):
+        hub.download("moved/nothing", aside)
     with pytest.raises(InvalidValueError, match="no name"):
         hub.download("../etc", aside)
     shutil.copytree(folder, loopback_hub / "someone" / "mine")

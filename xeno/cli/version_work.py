@@ -156,7 +156,7 @@ def _marked(piece: Piece) -> str:
 
 def _prompts(source: str | None) -> tuple[str, ...]:
     if source is None:
-        return PROMPTS[:3]
+        return tuple(question for _, question in PROMPTS[:3])
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -62,7 +62,7 @@ def compare(
     pairs = list(held_out_pairs(profile, *sides)) if held_out else []
     from xeno.inference.engine import Engine  # torch: seconds to import
 
-    tell(0.0, "Loading the model.")
+    tell(0.0, "Loading the model")
     engine = Engine(base)
     steps = max(1, len(sides) * (len(prompts) + len(pairs)))
     done = 0
@@ -77,7 +77,7 @@ def compare(
             engine.activate(side.address, tensors, side.manifest.adapter)
         said, found = [], []
         for prompt in prompts:
-            tell(done / steps, f"{_label(side)} answers.")
+            tell(done / steps, f"{_label(side)} answers")
             turns = [
                 ChatMessage(role="system", content=system),
                 ChatMessage(role="user", content=prompt),
@@ -85,14 +85,14 @@ def compare(
             said.append(engine.generate(turns, Sampling(max_tokens=max_tokens)).text)
             done += 1
         for pair in pairs:
-            tell(done / steps, f"{_label(side)} reads held-out pairs.")
+            tell(done / steps, f"{_label(side)} reads held-out pairs")
             asked = ScorePair(prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected)
             found += engine.score([asked])
             done += 1
         replies.append(said)
         scores.append(found)
     groups = [pair.group_id for pair in pairs]
-    tell(1.0, "Done.")
+    tell(1.0, "Putting it together")
     return Comparison(
         labels=tuple(_label(side) for side in sides),
         prompts=_side_by_side(prompts, replies),
@@ -181,5 +181,6 @@ def _notes(held_out: bool, pairs: int) -> tuple[str, ...]:
     if not held_out or pairs >= LEAST_PAIRS:
         return ()
     return (
-        f"{pairs} pairs are held out from all of them; {LEAST_PAIRS} are needed for a win rate.",
+        f"There are {pairs} pairs that none of them learned from; {LEAST_PAIRS} are needed for a "
+        "win rate.",
     )

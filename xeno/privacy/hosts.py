@@ -49,7 +49,7 @@ _TEACHER = Contact(
     module="xeno.collect.teacher",
 )
 _HUB = Contact(
-    host="huggingface.co",
+    host="huggingface.co, hf.co",
     why="To fetch an adapter that somebody published there.",
     when="Only when you import an adapter by its name on the Hub.",
     sends="The adapter's name.",

@@ -17,7 +17,7 @@ from xeno.store.database import Database
 from xeno.versions.lineage import pairs_behind
 from xeno.versions.registry import Version
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_WORDS = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 
 
 class _Frozen(BaseModel):
@@ -102,8 +102,10 @@ class Comparison(_Frozen):
 
 
 def word_difference(first: str, other: str) -> tuple[Piece, ...]:
-    """How `other` differs from `first`, by words, blanks and marks. The pieces that are not
-    "added" make up `first`, those that are not "removed" make up `other`."""
+    """How `other` differs from `first`, by words and marks with the blanks after them.
+
+    The pieces that are not "added" make up `first`, those that are not "removed" make up `other`.
+    """
     before, after = _WORDS.findall(first), _WORDS.findall(other)
     found: list[Piece] = []
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)

@@ -12,13 +12,16 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 
 from xeno.errors import InvalidValueError
 from xeno.versions.importing import CONFIG, LARGEST_JSON, ORIGIN, WEIGHTS
 
 HUB = "https://huggingface.co"
 _ID = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
+_FILE_SERVERS = (".huggingface.co", ".hf.co")
 _LARGEST = 4 * 2**30
 _PIECE = 2**20
 _SECONDS = 30.0
@@ -48,6 +51,26 @@ def download(hub_id: str, folder: Path, progress: Callable[[int], None] = lambda
         raise _failed(hub_id, f"It has no {WEIGHTS}; pickled weights are never opened.")
 
 
+class _NotElsewhere(urllib.request.HTTPRedirectHandler):
+    """Follows the hub to its own servers of files, and nowhere else."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        before, after = (urllib.parse.urlsplit(url) for url in (req.full_url, newurl))
+        host = after.hostname or ""
+        its_own = after.scheme == "https" and host.endswith(_FILE_SERVERS)
+        if not its_own and (after.scheme, after.netloc) != (before.scheme, before.netloc):
+            raise urllib.error.URLError(f"it leads to {host[:100]}, which is not the hub's")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _fetch(
     hub_id: str, name: str, folder: Path, largest: int, progress: Callable[[int], None]
 ) -> bool:
@@ -59,7 +82,8 @@ def _fetch(
     request = urllib.request.Request(address, headers={"User-Agent": "xeno"})
     size = 0
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+        opener = urllib.request.build_opener(_NotElsewhere())
+        with opener.open(request, timeout=_SECONDS) as answer:
             with (folder / name).open("wb") as file:
                 while piece := answer.read(_PIECE):
                     size += len(piece)

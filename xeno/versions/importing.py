@@ -97,7 +97,8 @@ def _read(folder: Path, base: BaseModel, for_this_base: bool) -> _Read:
         raise _refused("It is not a folder.", "Unpack it, and name the folder.")
     described = _json(folder / CONFIG)
     rank, alpha, rs_lora = _settings(described)
-    notes = _belongs(folder, described, base, for_this_base)
+    origin = _json(folder / ORIGIN) if os.path.lexists(folder / ORIGIN) else {}
+    notes = _belongs(origin, described, base, for_this_base)
     if not (folder / WEIGHTS).exists():
         if pickled := next((name for name in _PICKLES if (folder / name).exists()), None):
             raise _refused(
@@ -114,7 +115,7 @@ def _read(folder: Path, base: BaseModel, for_this_base: bool) -> _Read:
             f"Its configuration is out of range ({error.errors()[0]['msg']})."
         ) from error
     module_paths(tensors, config)
-    return _Read(config, tensors, notes)
+    return _Read(_as_exported(origin, config), tensors, notes)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -164,11 +165,11 @@ def _settings(described: Mapping[str, Any]) -> tuple[int, float, bool]:
 
 
 def _belongs(
-    folder: Path, described: Mapping[str, Any], base: BaseModel, for_this_base: bool
+    origin: Mapping[str, Any], described: Mapping[str, Any], base: BaseModel, for_this_base: bool
 ) -> tuple[str, ...]:
     """Whether it belongs to `base`: by the hash where XENO wrote it, else by the name."""
-    if (folder / ORIGIN).exists():
-        said = _json(folder / ORIGIN).get("base_hash")
+    if origin:
+        said = origin.get("base_hash")
         if said != base.base_hash:
             raise _refused(
                 f"It belongs to another base model ({str(said)[:12]}…) than {base.name} "
@@ -187,6 +188,17 @@ def _belongs(
         f"It does not prove that it was trained on {base.name}: names and shapes fit, and its "
         "base model's hash is unknown.",
     )
+
+
+def _as_exported(origin: Mapping[str, Any], config: AdapterConfig) -> AdapterConfig:
+    """The configuration as XENO exported it, where that says the same as PEFT's: what comes back
+    then has the address that it had."""
+    try:
+        said = AdapterConfig.model_validate(origin.get("adapter"))
+    except ValidationError:
+        return config
+    plain = {"kind": config.kind, "target_modules": tuple(sorted(said.target_modules))}
+    return said if said.model_copy(update=plain) == config else config
 
 
 def _largest(base: BaseModel, rank: int) -> int:

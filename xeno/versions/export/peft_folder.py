@@ -41,7 +41,11 @@ def write(
         "fan_in_fan_out": base.config.get("model_type") == "gpt2",
         "inference_mode": True,
     }
-    origin = {"base_hash": base.base_hash, "base_name": base.name}  # read again by an import
+    origin = {  # read again by an import
+        "base_hash": base.base_hash,
+        "base_name": base.name,
+        "adapter": config.model_dump(mode="json"),
+    }
     (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
     (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     (folder / WEIGHTS).write_bytes(canonical_bytes(tensors))
