@@ -73,7 +73,7 @@ class CompareDialog(WorkDialog):
             ticked = address in chosen[1:]
             item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self.first.setCurrentIndex(max(0, self.first.findData(chosen[0])))
-        self.prompts = QPlainTextEdit("\n".join(PROMPTS[:_EXAMPLES]))
+        self.prompts = QPlainTextEdit("\n".join(question for _, question in PROMPTS[:_EXAMPLES]))
         self.prompts.setAccessibleName("Questions to ask, one a line")
         self.prompts.setTabChangesFocus(True)
         self.pairs = QCheckBox("Also on &held-out pairs")

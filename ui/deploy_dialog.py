@@ -60,7 +60,11 @@ class DeployDialog(WorkDialog):
         self._connect()
         self.gate()
         profile = session.profile
-        session.do(lambda: valid_report(profile, version), self._begin, owner=self)
+
+        def kept() -> GateReport | None:  # of the version as it is now
+            return valid_report(profile, Registry(profile).get(version.address))
+
+        session.do(kept, self._begin, owner=self, failed=self.failed)
 
     def _lay_out(self) -> None:
         self._ways = QButtonGroup(self)

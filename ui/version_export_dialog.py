@@ -86,7 +86,7 @@ class VersionExportDialog(WorkDialog):
             name.setTextFormat(Qt.TextFormat.AutoText)
             name.setBuddy(control)
             grid.addWidget(name, place, 0)
-            grid.addWidget(control, place, 1)
+            grid.addWidget(control, place, 1, 1, 1 if control is self.folder else 2)
         grid.addWidget(self.browse, 2, 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(22, 20, 22, 18)

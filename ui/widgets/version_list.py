@@ -62,7 +62,7 @@ class VersionList(QWidget):
         self.table = Table("Versions", _NONE_YET)
         self.table.show_model(self.model)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.table.widths(6, 17, 11, 10, 6, 16, 6, 8, 7, 12)
+        self.table.widths(6, 17, 10, 10, 4, 16, 6, 8, 7, 12)
         self.table.hide_when_narrow(_NARROW, 5, 10)
         self.table.hide_when_narrow(_MIDDLE, 6, 7, 8, 9)
         self.accuracies = SparklineDelegate(session.theme, lambda each: each.address, self.table)
