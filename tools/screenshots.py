@@ -124,6 +124,31 @@ class Pictures:
         for name in self.window.personalization.names:
             self.window.personalization.open(name)
             self.take(f"{mode}-personalization-{name.lower()}")
+        self.versions(mode)
+
+    def versions(self, mode: str) -> None:
+        """Write pictures of the pages and dialogs of the Versions tab."""
+        tab = self.window.versions
+        self.window.tabs.setCurrentWidget(tab)
+        self.settle()
+        bar = tab.details.bar
+        for place in range(bar.count()):
+            tab.list.form.setCurrentIndex(place % 2)  # as a table and as a tree
+            bar.setCurrentIndex(place)
+            self.take(f"{mode}-versions-{bar.tabText(place).lower()}")
+        tab.list.form.setCurrentIndex(0)
+        if not tab.list.chosen():
+            return
+        for name, show in (
+            ("compare", tab.open_compare),
+            ("export", tab.open_export),
+            ("import", tab.open_import),
+        ):
+            show()
+            self.settle()
+            if tab.dialog is not None:
+                tab.dialog.grab().save(str(self.out / f"{mode}-versions-{name}.png"))
+            tab.close_work()
 
 
 def tell_about_the_user(profile: Profile) -> None:
