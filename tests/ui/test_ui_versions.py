@@ -336,25 +336,24 @@ def test_personal_data_in_the_prompt_is_named_and_leaves_only_with_consent(
     assert "no adapter" in dialog.start.toolTip()
 
 
-@pytest.mark.parametrize("size", [(1024, 640), (1320, 900)])
 def test_it_fits_and_every_control_has_a_name_and_a_reason(
-    window: MainWindow, tab: VersionsTab, qtbot: QtBot, size: tuple[int, int]
+    window: MainWindow, tab: VersionsTab, qtbot: QtBot
 ) -> None:
-    window.resize(*size)
-    qtbot.wait(50)
-    for control in (tab.deploy, tab.back, tab.compare, tab.export, tab.delete, tab.more):
-        assert tab.rect().contains(control.geometry())
-    assert tab.deploy.geometry().top() == tab.more.geometry().top()
-    opened = []
+    for size in ((1024, 640), (1320, 900)):
+        window.resize(*size)
+        qtbot.wait(50)
+        for control in (tab.deploy, tab.back, tab.compare, tab.export, tab.delete, tab.more):
+            assert tab.rect().contains(control.geometry())
+        assert tab.deploy.geometry().bottom() > tab.more.geometry().top(), "on one line"
     for show in (tab.open_deploy, tab.open_compare, tab.open_export, tab.open_import):
         show()
         assert tab.dialog is not None
-        opened.append(tab.dialog)
         for kind in (QAbstractButton, QComboBox, QLineEdit):
             for control in tab.dialog.findChildren(kind):
-                if control.objectName().startswith("qt_"):  # a part of a control of Qt's
+                name = control.objectName()
+                if name.startswith("qt_") or "Scroll" in name:  # a part of a control of Qt's
                     continue
                 assert control.accessibleName(), control
                 assert control.isEnabled() or control.toolTip(), control.accessibleName()
         tab.close_work()
-    assert len(opened) == 4
+        assert tab.dialog is None
