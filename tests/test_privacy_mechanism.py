@@ -74,12 +74,12 @@ def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(
 class _Silence(CipherStream):
     """Noise of zero, to see the clipping alone."""
 
-    def gaussian(self, count: int) -> Any:
+    def gaussian(self, count: int, *_: Any) -> Any:
         return np.zeros(count)
 
 
 class _Ones(CipherStream):
-    def gaussian(self, count: int) -> Any:
+    def gaussian(self, count: int, *_: Any) -> Any:
         return np.ones(count)
 
 
