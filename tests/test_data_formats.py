@@ -514,6 +514,7 @@ def test_a_packed_file_that_is_cut_off_brings_nothing_in(
         (gzip.compress(b""), "empty"),
         (b"PK\x03\x04 nonsense", "cannot be unpacked"),
     ],
+    ids=["twice", "two files", "no file", "empty", "nonsense"],  # packed bytes hold the time
 )
 def test_packed_files_that_cannot_be_meant_are_refused(
     profile: Profile, write: Write, content: bytes, reason: str

@@ -33,11 +33,3 @@ def test_a_row_longer_than_the_limit_is_a_part_of_its_own() -> None:
 
 def test_no_rows_make_no_parts() -> None:
     assert micro_batches([], Limits(rows=4)) == []
-
-
-def test_limits_halve_until_a_single_row_is_left() -> None:
-    limits: Limits | None = Limits(rows=5, tokens=1000)
-    seen = []
-    while limits := limits.halved() if limits else None:
-        seen.append((limits.rows, limits.tokens))
-    assert seen == [(2, 500), (1, 250)]

@@ -99,7 +99,8 @@ def test_hardly_any_near_duplicate_is_missed_and_similarity_is_estimated_without
     signatures = duplicates.signatures(texts)
     hashes = [duplicates.shingles(text) for text in texts]
     errors = [
-        duplicates.estimate(signatures, n, 400 + n) - duplicates.jaccard(hashes[n], hashes[400 + n])
+        np.mean(signatures[n] == signatures[400 + n])
+        - duplicates.jaccard(hashes[n], hashes[400 + n])
         for n in range(400)
     ]
     assert abs(np.mean(errors)) < 0.01

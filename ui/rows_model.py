@@ -37,6 +37,10 @@ class RowsModel(QAbstractTableModel, Generic[Record]):
         self.records = list(records)
         self.endResetModel()
 
+    def at(self, row: int) -> Record | None:
+        """The record of `row`; None where no row is meant (-1) or it is gone."""
+        return self.records[row] if 0 <= row < len(self.records) else None
+
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
         return 0 if parent.isValid() else len(self.records)
 

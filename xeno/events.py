@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from xeno.errors import XenoError
+
 
 class Message(BaseModel):
     """Base of all commands and events."""
@@ -161,6 +163,17 @@ class Failure(Message):
     todo: str = ""
     request: str | None = None
     can_pass: bool = False
+
+    @classmethod
+    def of(cls, error: XenoError, request: str | None = None) -> Failure:
+        """The event that tells of `error`."""
+        return cls(
+            what=error.what,
+            why=error.why,
+            todo=error.todo,
+            request=request,
+            can_pass=error.can_pass,
+        )
 
 
 class LogLine(Message):

@@ -64,7 +64,7 @@ def test_an_example_is_added_renamed_deleted_and_brought_back(
     qtbot.keyClick(page.table, Qt.Key.Key_Delete)
     qtbot.waitUntil(lambda: store.count() == 0)
     for left, expected in ((1, [("phone", 1)]), (2, [("call", 1)]), (3, [])):
-        qtbot.waitUntil(lambda left=left: len(page._undo) == 4 - left)
+        qtbot.waitUntil(lambda left=left: len(page._changes) == 4 - left)
         qtbot.mouseClick(page.undo_button, LEFT)
         qtbot.waitUntil(lambda expected=expected: store.intents() == expected)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from PyQt6.QtWidgets import (
     QProgressBar,
 )
 
+from ui.changes import Changes, Undo
 from ui.preference_words import value_name
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
@@ -67,11 +67,11 @@ class IntentsPage(Page):
         super().__init__()
         self._session = session
         self._opened: CustomModelTrainer | None = None
-        self._undo: list[tuple[str, Callable[[], object]]] = []
         self._state: _State | None = None
         self._training = False
         self._trying = False
         self.notice = Notice(session.theme)
+        self._changes = Changes(session, self, self.notice, self.reload, self._failed)
         self.add(self.notice)
         self.add(self._examples_card(), 1)
         self.add(self._classifier_card())
@@ -189,11 +189,11 @@ class IntentsPage(Page):
         self.add_button.clicked.connect(self._add)
         self.name_button.clicked.connect(self._ask_intent)
         self.delete_button.clicked.connect(self._delete)
-        self.undo_button.clicked.connect(self._take_back)
+        self.undo_button.clicked.connect(self._changes.take_back)
         for keys, act in (
             (Qt.Key.Key_Return, self._ask_intent),
             (Qt.Key.Key_Delete, self._delete),
-            (QKeySequence.StandardKey.Undo, self._take_back),
+            (QKeySequence.StandardKey.Undo, self._changes.take_back),
         ):
             shortcut = QShortcut(QKeySequence(keys), self.table)
             shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -300,17 +300,13 @@ class IntentsPage(Page):
         self._gate()
 
     def _chosen(self) -> Example | None:
-        chosen = self.table.chosen_row()
-        known = self.examples.records
-        return known[chosen] if 0 <= chosen < len(known) else None
+        return self.examples.at(self.table.chosen_row())
 
     def _gate(self) -> None:
         reason = "" if self._chosen() else _CHOOSE_FIRST
         for control in (self.name_button, self.delete_button):
             allow(control, reason)
-        allow(self.undo_button, "" if self._undo else "Nothing was changed yet.")
-        if self._undo:
-            self.undo_button.setToolTip(f"{self._undo[-1][0]} (Ctrl+Z)")
+        self._changes.offer(self.undo_button)
         missing = "" if self.text.text().strip() else "Write a text first."
         if not missing and not self.intent.currentText().strip():
             missing = "Say what it means first: write or choose an intent."
@@ -344,7 +340,7 @@ class IntentsPage(Page):
         text, intent = self.text.text().strip(), self.intent.currentText().strip()
         reply = self.reply.text().strip()
 
-        def add() -> Callable[[], object]:
+        def add() -> Undo:
             trainer = self._trainer()
             line = " ".join(text.split())
             earlier = [each for each in trainer.examples(search=line) if each.input == line]
@@ -353,7 +349,7 @@ class IntentsPage(Page):
                 return lambda: trainer.restore(earlier[0])
             return lambda: trainer.delete(kept.id)
 
-        self._write(add, "Take back what was added")
+        self._changes.make(add, "Take back what was added")
         self.text.clear()
         self.reply.clear()
         self.text.setFocus()
@@ -373,50 +369,29 @@ class IntentsPage(Page):
     def set_intent(self, example: Example, intent: str) -> None:
         """Say that `example` means `intent`."""
 
-        def change() -> Callable[[], object]:
+        def change() -> Undo:
             trainer = self._trainer()
             before = trainer.set_intent(example.id, intent)
             return lambda: trainer.restore(before)
 
-        self._write(change, "Undo the change of the intent")
+        self._changes.make(change, "Undo the change of the intent")
 
     def _delete(self) -> None:
         example = self._chosen()
         if example is None:
             return
 
-        def delete() -> Callable[[], object]:
+        def delete() -> Undo:
             trainer = self._trainer()
             gone = trainer.delete(example.id)
             return lambda: trainer.restore(gone)
 
-        self._write(delete, "Bring the example back")
-
-    def _take_back(self) -> None:
-        if self._undo:
-            _, undo = self._undo.pop()
-            self._keep(undo)
-
-    def _write(self, change: Callable[[], Callable[[], object]], undo: str) -> None:
-        """Do `change`; it returns what undoes it."""
-        self.notice.hide()
-
-        def done(back: Callable[[], object]) -> None:
-            self._undo.append((undo, back))
-            self.reload()
-
-        self._session.tasks.run(change, done, self._failed, owner=self, in_order=True)
-
-    def _keep(self, change: Callable[[], object]) -> None:
-        self.notice.hide()
-        self._session.tasks.run(
-            change, lambda _: self.reload(), self._failed, owner=self, in_order=True
-        )
+        self._changes.make(delete, "Bring the example back")
 
     # The classifier -----------------------------------------------------------------------
 
     def _switch(self, on: bool) -> None:
-        self._keep(lambda: self._trainer().set_automatic(on))
+        self._changes.keep(lambda: self._trainer().set_automatic(on))
 
     def _train(self) -> None:
         if self._training or not self.train_button.isEnabled():
@@ -511,7 +486,7 @@ class IntentsPage(Page):
         if not self.add_template.isEnabled():
             return
         intent, text = str(self.owner_intent.currentData()), self.template.text()
-        self._keep(lambda: self._trainer().add_response_template(intent, text))
+        self._changes.keep(lambda: self._trainer().add_response_template(intent, text))
         self.template.clear()
 
     def _remove_template(self) -> None:
@@ -520,12 +495,12 @@ class IntentsPage(Page):
             return
         intent, text = str(self.owner_intent.currentData()), item.text()
 
-        def remove() -> Callable[[], object]:
+        def remove() -> Undo:
             trainer = self._trainer()
             trainer.delete_response_template(intent, text)
             return lambda: trainer.add_response_template(intent, text)
 
-        self._write(remove, "Bring the reply back")
+        self._changes.make(remove, "Bring the reply back")
 
     def _failed(self, error: BaseException) -> None:
         self.notice.explain(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from ui.changes import Changes, Undo
 from ui.memory_dialog import KINDS, Draft, MemoryDialog, content_text
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
@@ -44,9 +45,6 @@ class _State:
     topics: tuple[tuple[str, int], ...]
 
 
-Change = Callable[[], object]
-
-
 class MemoryPage(Page):
     """The memories in a table; every change can be undone while the window is open.
 
@@ -58,9 +56,9 @@ class MemoryPage(Page):
         super().__init__()
         self._session = session
         self._memory = ContextualMemory(profile=session.profile)
-        self._undo: list[tuple[str, Callable[[], object]]] = []
         self._forgettable = False
         self.notice = Notice(session.theme)
+        self._changes = Changes(session, self, self.notice, self.reload, self._failed)
         self.add(self.notice)
         self.add(self._use_card())
         self.add(self._browser_card(), 1)
@@ -191,11 +189,11 @@ class MemoryPage(Page):
         self.pin_button.clicked.connect(self._pin)
         self.delete_button.clicked.connect(self._delete)
         self.forget_button.clicked.connect(self._ask_topic)
-        self.undo_button.clicked.connect(self._take_back)
+        self.undo_button.clicked.connect(self._changes.take_back)
         for keys, where, act in (
             (Qt.Key.Key_Return, self.table, self._edit),
             (Qt.Key.Key_Delete, self.table, self._delete),
-            (QKeySequence.StandardKey.Undo, self.table, self._take_back),
+            (QKeySequence.StandardKey.Undo, self.table, self._changes.take_back),
         ):
             shortcut = QShortcut(QKeySequence(keys), where)
             shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -230,9 +228,7 @@ class MemoryPage(Page):
         self._selected()
 
     def _chosen(self) -> Memory | None:
-        chosen = self.table.chosen_row()
-        known = self.memories.records
-        return known[chosen] if 0 <= chosen < len(known) else None
+        return self.memories.at(self.table.chosen_row())
 
     def _selected(self) -> None:
         memory = self._chosen()
@@ -247,9 +243,7 @@ class MemoryPage(Page):
         for control in (self.edit_button, self.pin_button, self.delete_button):
             allow(control, reason)
         allow(self.forget_button, "" if self._forgettable else "Nothing is remembered yet.")
-        allow(self.undo_button, "" if self._undo else "Nothing was changed yet.")
-        if self._undo:
-            self.undo_button.setToolTip(f"{self._undo[-1][0]} (Ctrl+Z)")
+        self._changes.offer(self.undo_button)
 
     def _changed(self) -> None:
         if self.isVisible():
@@ -277,7 +271,7 @@ class MemoryPage(Page):
             return
         memory = self._memory
         if before is None:
-            self._write(lambda: _store(memory, draft), "Take back what was added")
+            self._changes.make(lambda: _store(memory, draft), "Take back what was added")
         else:
             self._change(
                 before,
@@ -289,11 +283,11 @@ class MemoryPage(Page):
     def _change(self, memory: Memory, **values: Any) -> None:
         store = self._memory
 
-        def change() -> Change:
+        def change() -> Undo:
             before = store.edit(memory.id, **values)
             return lambda: store.restore([before])
 
-        self._write(change, "Undo the change")
+        self._changes.make(change, "Undo the change")
 
     def _pin(self) -> None:
         found = self._chosen()
@@ -306,11 +300,11 @@ class MemoryPage(Page):
             return
         store = self._memory
 
-        def delete() -> Change:
+        def delete() -> Undo:
             gone = store.delete(found.id)
             return lambda: store.restore([gone])
 
-        self._write(delete, "Bring the memory back")
+        self._changes.make(delete, "Bring the memory back")
 
     def _ask_topic(self) -> None:
         topic, given = QInputDialog.getText(
@@ -346,40 +340,17 @@ class MemoryPage(Page):
             return
         store = self._memory
 
-        def forget() -> Change:
+        def forget() -> Undo:
             gone = store.forget(topic)
             return lambda: store.restore(gone)
 
-        self._write(forget, f"Bring back “{topic}”")
-
-    def _take_back(self) -> None:
-        if not self._undo:
-            return
-        _, undo = self._undo.pop()
-        self._session.tasks.run(
-            undo, lambda _: self.reload(), self._failed, owner=self, in_order=True
-        )
+        self._changes.make(forget, f"Bring back “{topic}”")
 
     def _switch(self, on: bool) -> None:
-        self._keep(lambda: self._memory.set_enabled(on))
+        self._changes.keep(lambda: self._memory.set_enabled(on))
 
     def _set_budget(self, characters: int) -> None:
-        self._keep(lambda: self._memory.set_budget(characters))
-
-    def _keep(self, change: Callable[[], object]) -> None:
-        self._session.tasks.run(
-            change, lambda _: self.reload(), self._failed, owner=self, in_order=True
-        )
-
-    def _write(self, change: Callable[[], Change], undo: str) -> None:
-        """Do `change`; it returns what undoes it."""
-        self.notice.hide()
-
-        def done(back: Callable[[], object]) -> None:
-            self._undo.append((undo, back))
-            self.reload()
-
-        self._session.tasks.run(change, done, self._failed, owner=self, in_order=True)
+        self._changes.keep(lambda: self._memory.set_budget(characters))
 
     def _failed(self, error: BaseException) -> None:
         self.notice.explain(error)
@@ -390,7 +361,7 @@ class MemoryPage(Page):
         self.reload()
 
 
-def _store(memory: ContextualMemory, draft: Draft) -> Change:
+def _store(memory: ContextualMemory, draft: Draft) -> Undo:
     """Keep what was written, as one of its kind; returns what undoes it."""
     earlier = [
         each

@@ -76,10 +76,7 @@ def measure(data: Path | None, effort: Effort, threads: int, progress: Progress)
             for each in tasks if number % 2 == 0 else reversed(tasks):
                 timings[each.contender].append(Timing(**_run(each)))
                 progress(f"round {number + 1} of {effort.rounds}: {each.contender}")
-    contenders = {
-        each.contender: _summary(each, timings[each.contender], statistics.median(rates))
-        for each in tasks
-    }
+    contenders = {each.contender: _summary(each, timings[each.contender], rates) for each in tasks}
     return _compared(contenders, timings) | {
         "contenders": contenders,
         "matrix_rate": statistics.median(rates),
@@ -173,8 +170,8 @@ def _best_batch(task: Task, effort: Effort, progress: Progress) -> int:
     return max(speeds, key=speeds.__getitem__) if speeds else effort.batches[0]
 
 
-def _summary(task: Task, timings: list[Timing], rate: float) -> dict[str, float]:
-    """Medians of a contender's rounds."""
+def _summary(task: Task, timings: list[Timing], rates: Sequence[float]) -> dict[str, float]:
+    """Medians of a contender's rounds; the share is that of its own round's matrix rate."""
 
     def median(of: Callable[[Timing], float]) -> float:
         return statistics.median(map(of, timings))
@@ -188,7 +185,9 @@ def _summary(task: Task, timings: list[Timing], rate: float) -> dict[str, float]
         "seconds_before": median(lambda t: t.before),
         "peak_memory_bytes": median(lambda t: float(t.peak_memory)),
         "useful_flops_per_second": flops * pairs_per_second,
-        "share_of_matrix_rate": flops * pairs_per_second / rate,
+        "share_of_matrix_rate": statistics.median(
+            flops * t.pairs / t.seconds / rate for t, rate in zip(timings, rates, strict=True)
+        ),
     }
 
 

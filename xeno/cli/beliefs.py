@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 
 from xeno.cli.commands import Commands, UsageError
@@ -29,17 +30,19 @@ def add(commands: Commands) -> None:
     signals = group.add("signals", "choose what is learned from", switch)
     signals.add_argument("signal", nargs="?", choices=tuple(SIGNALS))
     signals.add_argument("state", nargs="?", choices=("on", "off"))
-    pin = group.add("pin", "set a preference for good", pin_value)
+    pin = group.add("pin", "set a preference for good", _change(_pin))
     pin.add_argument("preference", type=preference)
     pin.add_argument("value", nargs="?", help="by default what is believed")
-    unpin = group.add("unpin", "let what is learned take effect again", unpin_value)
+    unpin = group.add("unpin", "let what is learned take effect again", _change(_unpin))
     unpin.add_argument("preference", type=preference)
     for name, text, run in (
-        ("undo", "take a piece of evidence out, as if it had never been", undo),
-        ("restore", "count a piece of evidence again", restore),
+        ("undo", "take a piece of evidence out, as if it had never been", _undo),
+        ("restore", "count a piece of evidence again", _restore),
     ):
-        group.add(name, text, run).add_argument("evidence", help="its id, or the beginning of it")
-    reset = group.add("reset", "forget what was learned", forget)
+        group.add(name, text, _change(run)).add_argument(
+            "evidence", help="its id, or the beginning of it"
+        )
+    reset = group.add("reset", "forget what was learned", _change(_reset))
     reset.add_argument("preference", nargs="?", type=preference, help="by default everything")
 
 
@@ -110,44 +113,39 @@ def switch(arguments: Namespace, output: Output) -> int | None:
     return 0
 
 
-def pin_value(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        learner = Learner(profile)
-        learner.pin(arguments.preference, arguments.value)
-        _shown(learner, output)
-    return 0
+def _change(
+    decide: Callable[[Learner, Profile, Namespace], None],
+) -> Callable[[Namespace, Output], int | None]:
+    """The command that carries out one decision of the user and shows what is believed then."""
+
+    def run(arguments: Namespace, output: Output) -> int | None:
+        with unlocked(arguments) as profile:
+            learner = Learner(profile)
+            decide(learner, profile, arguments)
+            _shown(learner, output)
+        return 0
+
+    return run
 
 
-def unpin_value(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        learner = Learner(profile)
-        learner.unpin(arguments.preference)
-        _shown(learner, output)
-    return 0
+def _pin(learner: Learner, _: Profile, arguments: Namespace) -> None:
+    learner.pin(arguments.preference, arguments.value)
 
 
-def undo(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        learner = Learner(profile)
-        learner.undo(_whole_id(profile, arguments.evidence))
-        _shown(learner, output)
-    return 0
+def _unpin(learner: Learner, _: Profile, arguments: Namespace) -> None:
+    learner.unpin(arguments.preference)
 
 
-def restore(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        learner = Learner(profile)
-        learner.restore(_whole_id(profile, arguments.evidence))
-        _shown(learner, output)
-    return 0
+def _undo(learner: Learner, profile: Profile, arguments: Namespace) -> None:
+    learner.undo(_whole_id(profile, arguments.evidence))
 
 
-def forget(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        learner = Learner(profile)
-        learner.reset(arguments.preference)
-        _shown(learner, output)
-    return 0
+def _restore(learner: Learner, profile: Profile, arguments: Namespace) -> None:
+    learner.restore(_whole_id(profile, arguments.evidence))
+
+
+def _reset(learner: Learner, _: Profile, arguments: Namespace) -> None:
+    learner.reset(arguments.preference)
 
 
 def _shown(learner: Learner, output: Output) -> None:

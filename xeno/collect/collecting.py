@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from xeno.errors import InvalidValueError, StorageFullError, XenoError
+from xeno.errors import InvalidValueError, XenoError
 from xeno.store import files
 from xeno.words import count
 
@@ -149,11 +149,7 @@ def collect(
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise StorageFullError(
-            f"{path} could not be written.",
-            f"The system says: {error.strerror or error}.",
-            "Choose a folder that you may write to and that has space, and try again.",
-        ) from error
+        raise files.not_writable(path, error) from error
     report = CollectReport(path, manifest_of(path), added, known, dict(skipped), len(seen))
     complete = not stopped and failure is None
     _write_manifest(collector, planned, report, started, collector.state(complete))

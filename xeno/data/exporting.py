@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
-from xeno.errors import InvalidValueError, StorageFullError
+from xeno.errors import InvalidValueError
 from xeno.store import files
 from xeno.store.database import Database, Row
 from xeno.store.profile import Profile
@@ -322,11 +322,7 @@ def _write(path: Path, write: Callable[[BinaryIO], int], packing: str) -> int:
             raise
         files.sync_folder(path.parent)
     except OSError as error:
-        raise StorageFullError(
-            f"{path} could not be written.",
-            f"The system says: {error.strerror or error}.",
-            "Choose a folder that you may write to and that has space, and try again.",
-        ) from error
+        raise files.not_writable(path, error) from error
     return count
 
 

@@ -71,11 +71,6 @@ def signatures(texts: Iterable[Sequence[str]]) -> Signatures:
     return np.concatenate(parts) if parts else np.empty((0, BINS), np.uint32)
 
 
-def estimate(found: Signatures, first: int, second: int) -> float:
-    """Estimated Jaccard similarity of two rows, standard deviation √(s(1-s)/120)."""
-    return float(np.mean(found[first] == found[second]))
-
-
 def candidates(found: Signatures, threshold: float = THRESHOLD) -> NDArray[np.int64]:
     """Pairs of rows that may be `threshold` alike, most alike first: shape [m, 2], first < second.
 

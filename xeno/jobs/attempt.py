@@ -88,7 +88,7 @@ class Attempt:
         try:
             run = self._runs.get(self._job.run_id)
         except InvalidValueError as error:  # the profile was restored, or made anew
-            return self._failed(Failure(what=error.what, why=error.why, todo=error.todo))
+            return self._failed(Failure.of(error))
         if (ended := as_finished(run)) is not None:
             # It had ended when the program that ran it was lost; the queue did not hear of it.
             self._leases.finish(self._job, ended.status)
@@ -102,7 +102,7 @@ class Attempt:
             self._say(str(error))
             return None
         except XenoError as error:
-            failure = Failure(what=error.what, why=error.why, todo=error.todo)
+            failure = Failure.of(error)
             passing = error.can_pass or not isinstance(error, InvalidValueError)
             return self._again(failure, "crashed") if passing else self._failed(failure)
         return self._judge(self._watched(self._training))

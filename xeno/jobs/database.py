@@ -17,12 +17,10 @@ from typing import Any
 
 from xeno.errors import DamagedDataError, FutureDataError, StorageFullError, XenoError
 from xeno.paths import Home
-from xeno.store import files
+from xeno.store import files, sqlite_errors
 
 FORMAT = 1
 _BUSY_SECONDS = 30.0
-_NOT_WRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class QueueFile:
@@ -121,15 +119,15 @@ def _explained(path: Path) -> Iterator[None]:
         raise _not_writable(path, error.strerror or str(error)) from error
     except sqlite3.Error as error:
         name = str(getattr(error, "sqlite_errorname", ""))
-        if name.startswith(_DAMAGED):
+        if name.startswith(sqlite_errors.DAMAGED):
             raise DamagedDataError(
                 f"{path.name} is damaged.",
                 f"Its bytes are not what XENO wrote ({error}).",
                 f"Delete {path}: the runs and their plans are in the profiles; add them again.",
             ) from error
-        if name.startswith(_NOT_WRITABLE):
+        if name.startswith(sqlite_errors.NOT_WRITABLE):
             raise _not_writable(path, str(error)) from error
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        if name.startswith(sqlite_errors.BUSY):
             raise XenoError(
                 "The queue is busy; nothing was changed.",
                 f"Another XENO has been writing to it for {_BUSY_SECONDS:.0f} seconds.",

@@ -105,7 +105,7 @@ class Runner:
         try:
             attempt.run()
         except XenoError as error:  # the thread's edge: it is told, and the lease lapses
-            failure = Failure(what=error.what, why=error.why, todo=error.todo)
+            failure = Failure.of(error)
             self._on_event(taken, failure)
             self._on_event(taken, RunFinished(run_id=taken.run_id, status="failed"))
         finally:

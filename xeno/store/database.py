@@ -27,7 +27,7 @@ from xeno.errors import (
     StorageFullError,
     XenoError,
 )
-from xeno.store import files
+from xeno.store import files, sqlite_errors
 
 if TYPE_CHECKING:  # sqlcipher3 is typed like the standard library's sqlite3
     from sqlite3 import Connection as Connection
@@ -38,8 +38,6 @@ else:
 _SALT_BYTES = 16
 _BUSY_SECONDS = 30.0
 _LOG_BYTES = 4 * 2**20  # what the write-ahead log may keep after a large import
-_NOT_WRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_DATA")
 
 
 class _Handle:
@@ -266,15 +264,15 @@ class Database:
             yield
         except sqlite.Error as error:
             name = str(getattr(error, "sqlite_errorname", ""))
-            if name.startswith(_DAMAGED):
+            if name.startswith(sqlite_errors.DAMAGED):
                 raise self._damaged(str(error)) from error
-            if name.startswith(_NOT_WRITABLE):
+            if name.startswith(sqlite_errors.NOT_WRITABLE):
                 raise StorageFullError(
                     f"{self.path.name} could not be written; nothing was changed.",
                     f"The disk is full or not writable ({error}).",
                     "Free some space, and check that you may write to the profile's folder.",
                 ) from error
-            if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            if name.startswith(sqlite_errors.BUSY):
                 raise XenoError(
                     "The profile is busy; nothing was changed.",
                     f"Another XENO has been writing to it for {_BUSY_SECONDS:.0f} seconds.",

@@ -13,6 +13,15 @@ from pathlib import Path
 from xeno.errors import StorageFullError
 
 
+def not_writable(path: Path, error: OSError) -> StorageFullError:
+    """What the user is told when `error` kept `path` from being written."""
+    return StorageFullError(
+        f"{path} could not be written.",
+        f"The system says: {error.strerror or error}.",
+        "Free some space, or choose a folder that you may write to, and try again.",
+    )
+
+
 def private_folder(folder: Path) -> Path:
     """`folder`, made if needed, readable by its owner only.
 
@@ -125,8 +134,4 @@ def _storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageFullError(
-            f"{path} could not be written.",
-            f"The system says: {error.strerror or error}.",
-            "Free some space, or choose a folder that you may write to, and try again.",
-        ) from error
+        raise not_writable(path, error) from error

@@ -61,13 +61,6 @@ def choose(profile: Profile, plan: TrainingPlan) -> tuple[Choice, ...]:
     return tuple(found)
 
 
-def with_choices(plan: TrainingPlan, choices: Sequence[Choice]) -> TrainingPlan:
-    """`plan` with the chosen values."""
-    return TrainingPlan.model_validate(
-        plan.model_dump() | {choice.setting: choice.value for choice in choices}
-    )
-
-
 def _from_count_in_private(count: int, noun: str) -> tuple[Choice, ...]:
     if count < 2 * _FEW:
         return (

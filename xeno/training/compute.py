@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -52,6 +52,11 @@ def set_up(plan: TrainingPlan, base: BaseModel) -> tuple[torch.device, Dtype]:
     if plan.measure_again:
         bfloat16_is_faster(home, again=True)
     return device, choose_dtype(base, plan.dtype)
+
+
+def dtype_name(model: Any) -> str:
+    """The number format of `model`'s parameters, e.g. "bfloat16"."""
+    return str(model.dtype).removeprefix("torch.")
 
 
 def memory(device: torch.device) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from xeno.events import ChatMessage
 from xeno.training.plan import TrainingPlan
-from xeno.training.selection import select
+from xeno.training.selection import rank, select
 from xeno.training.settings.objective import Stage
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def split(
     for pair in pairs:
         groups[pair.group_id].append(pair)
     if private:
-        drawn = {name for name in groups if _rank(seed, name) < share}
+        drawn = {name for name in groups if rank(seed, name) < share}
         held_out = drawn if len(drawn) < len(groups) else set()
     else:
         held_out = _share_of(groups, share, seed, least, most)
@@ -185,7 +185,7 @@ def _share_of(
         wanted = min(wanted, most)
     held_out: set[str] = set()
     count = 0
-    for name in sorted(groups, key=lambda each: _rank(seed, each)):
+    for name in sorted(groups, key=lambda each: rank(seed, each)):
         if count + len(groups[name]) <= wanted and len(held_out) + 1 < len(groups):
             held_out.add(name)
             count += len(groups[name])
@@ -196,9 +196,3 @@ def data_hash(pairs: Sequence[Unit]) -> str:
     """SHA-256 (hex) over the sorted contents and weights of `pairs`."""
     lines = sorted(f"{pair.fingerprint} {pair.weight!r}\n" for pair in pairs)
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
-
-
-def _rank(seed: int, group: str) -> float:
-    """A number of the group's own, uniform in [0, 1)."""
-    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2.0**64

@@ -20,6 +20,7 @@ from xeno.privacy.noise import CipherStream
 from xeno.training.adapters import adapter_weights
 from xeno.training.batches import passes
 from xeno.training.checkpoint import Checkpoint, LoopState, Stream
+from xeno.training.compute import dtype_name
 from xeno.training.early_stopping import EarlyStopping
 from xeno.training.guards import Guards, Trouble
 from xeno.training.learner import Learner, LearnerState
@@ -158,7 +159,7 @@ class Loop:
         if order is None or order.keep:
             self._steps.require_one()
         metrics = self._metrics(self._choose_release(), early)
-        dtype = str(self._model.dtype).removeprefix("torch.")
+        dtype = dtype_name(self._model)
         return Outcome(self._steps.taken, order, metrics, dtype)
 
     def _begin(self) -> None:

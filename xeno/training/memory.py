@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES_FACT = "bytes of the training libraries"
 _LIBRARIES = 450e6
-_STARTED = 60e6
+_STARTED = 150e6
 """What the libraries take more once they compute."""
 _PROOF = 70e6
 """What proving an epsilon takes: numerical libraries, and densities on a fine grid."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from xeno.training.rows import Row
+from xeno.training.settings.compute import TOKENS_AT_ONCE
 from xeno.training.units import by_unit
-
-TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,6 @@ class Limits:
 
     rows: int
     tokens: int = TOKENS_AT_ONCE
-
-    def halved(self) -> Limits | None:
-        """Half of this, to go on after memory ran out; None where that would change nothing."""
-        if self.rows == 1:
-            return None
-        return Limits(max(1, self.rows // 2), max(1, self.tokens // 2))
 
 
 def micro_batches(rows: Sequence[Row], limits: Limits) -> list[list[Row]]:

@@ -131,15 +131,15 @@ def _drawn(pairs: list[Pair], plan: TrainingPlan) -> list[Pair]:
         return pairs
     if plan.private:
         share = plan.most_pairs / len(pairs)
-        return [pair for pair in pairs if _rank(pair, plan.seed) < share]
-    kept = sorted(pairs, key=lambda pair: _rank(pair, plan.seed))[: plan.most_pairs]
+        return [pair for pair in pairs if rank(plan.seed, pair.fingerprint) < share]
+    kept = sorted(pairs, key=lambda pair: rank(plan.seed, pair.fingerprint))[: plan.most_pairs]
     ids = {pair.id for pair in kept}
     return [pair for pair in pairs if pair.id in ids]
 
 
-def _rank(pair: Pair, seed: int) -> float:
-    """A number of the pair's own, uniform in [0, 1)."""
-    digest = hashlib.sha256(f"{seed}\0{pair.fingerprint}".encode()).digest()
+def rank(seed: int, name: str) -> float:
+    """A number of `name`'s own, uniform in [0, 1) over the seeds."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2.0**64
 
 

@@ -11,10 +11,7 @@ to stop early: they stay on this machine.
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +21,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 import torch
 
-from xeno.errors import BudgetError, InvalidValueError, XenoError
+from xeno.errors import InvalidValueError, XenoError
 from xeno.events import Event, Failure, LogLine, RunFinished, RunStarted, StopTraining
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.chat import load_tokenizer
 from xeno.models.four_bit import FourBit
-from xeno.models.loading import load_model
-from xeno.privacy.accountant import calibrate, proved_epsilon
-from xeno.privacy.ledger import PrivacyLedger
+from xeno.models.loading import Dtype, load_model
 from xeno.privacy.noise import CipherStream
 from xeno.privacy.rdp import Mechanism
 from xeno.store.runs import Run, Runs
@@ -39,9 +34,10 @@ from xeno.training import timing
 from xeno.training.adapters import attach, extract
 from xeno.training.attempt import Attempt
 from xeno.training.checkpoint import Checkpoint, Checkpoints, Finished, sweep
-from xeno.training.compute import described, memory, passed_over, set_up, shortcuts
+from xeno.training.compute import described, dtype_name, memory, passed_over, set_up, shortcuts
 from xeno.training.dataset import Unit, data_hash
 from xeno.training.encoding import StageRows, encode_stage
+from xeno.training.environment import environment
 from xeno.training.guards import Guards, Readings
 from xeno.training.journal import Journal
 from xeno.training.keep_awake import kept_awake
@@ -58,7 +54,8 @@ from xeno.training.recovery import is_memory, memory_full
 from xeno.training.resume import origin, processor, same_data
 from xeno.training.samples import Samples
 from xeno.training.settings.evaluation import sample_prompts
-from xeno.training.stages import StageData, noise_multipliers, stage_data, too_few
+from xeno.training.spending import granted_noise, spend
+from xeno.training.stages import StageData, stage_data, too_few
 from xeno.training.stopping import Stopping
 from xeno.versions.content import content_address
 from xeno.versions.registry import Manifest, Registry
@@ -71,8 +68,6 @@ if TYPE_CHECKING:
 
 Emit = Callable[[Event], None]
 Stop = Callable[[], StopTraining | None]
-
-_LIBRARIES = ("torch", "transformers", "peft", "opacus")
 
 
 def train(
@@ -104,7 +99,7 @@ def train(
                 raise
             raise memory_full(error) from error
     except XenoError as error:
-        failure = Failure(what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass)
+        failure = Failure.of(error)
         runs.finish(run_id, "failed", failure=failure)
         raise
     finally:
@@ -155,33 +150,18 @@ class _Training:
         tokenizer = load_tokenizer(base)
         limit = min(base.context, plan.max_length)
         stages = [encode_stage(tokenizer, stage, base.shapes, limit) for stage in data]
-        sigmas = self._noise(stages, saved) if plan.private else [0.0] * len(stages)
+        sigmas = (
+            granted_noise(self.profile, self.run, stages, saved)
+            if plan.private
+            else [0.0] * len(stages)
+        )
         said = (note for stage in stages for note in stage.notes())
         for note in (*base.notes, *said, choice.reason, passed_over(device)):
             if note:
                 self.emit(LogLine(text=note))
 
         remember_libraries(self.profile.home, psutil.Process().memory_info().rss)
-        # Order matters: base, adapter in training mode, hooks, optimizer.
-        packed = choice.quantisation == "nf4"
-        four_bit = FourBit(device.type, plan.double_quantisation) if packed else None
-        model: Any = load_model(base, dtype, four_bit)
-        policy = Policy(
-            model.to(device),
-            tokenizer.pad_token_id or 0,
-            private=plan.private,
-            shortcuts=shortcuts(plan),
-        )
-        policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
-        adapted = attach(
-            policy.model,
-            stages[0].recipe.adapter,
-            plan.seed if plan.lora_seed is None else plan.lora_seed,
-            blocks=layers(base.shapes, plan),
-            dropout=plan.lora_dropout,
-            init=plan.lora_init,
-        )
-        policy.adapted()
+        policy, adapted = self._adapted(base, device, dtype, choice, stages, tokenizer)
         if plan.engine == "xeno":
             self.emit(LogLine(text=described(policy)))
         circumstances = surroundings | {"device": device.type, "processor": processor()}
@@ -213,12 +193,28 @@ class _Training:
             outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
         else:
             outcomes = self._steps(stages, attempt, policy, adapted, limit, samples)
-        outcome = outcomes[-1]
         taken = sum(each.steps for each in outcomes)
         if taken == steps and saved is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
             form = timing.form(device.type, dtype, choice.quantisation)
             timing.remember(base, form, timing.total(parts), ready, time.monotonic() - begun)
+        return self._release(base, stages, sigmas, attempt, adapted, outcomes, units, begun)
+
+    def _release(
+        self,
+        base: BaseModel,
+        stages: list[StageRows],
+        sigmas: Sequence[float],
+        attempt: Attempt,
+        adapted: PeftModel,
+        outcomes: list[Outcome],
+        units: Sequence[Unit],
+        begun: float,
+    ) -> RunFinished:
+        """The end of the run: the ledger's entries, then the version; or nothing, where it is
+        not wanted."""
+        plan, outcome = self.plan, outcomes[-1]
+        taken = sum(each.steps for each in outcomes)
         metrics = _metrics(stages, outcomes) | {"seconds": time.monotonic() - begun}
         details = {
             "pairs_left_out": [
@@ -244,7 +240,30 @@ class _Training:
             for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
             if plan.private and noisy
         ]
-        manifest = self._accounted(base, tensors, stages, mechanisms, outcome, units, metrics)
+        adapter = stages[0].recipe.adapter
+        address = content_address(tensors, adapter, base.base_hash)
+        epsilon, mechanism = None, None
+        if plan.private:
+            epsilon, mechanism = spend(self.profile, self.run, stages, mechanisms, address)
+        manifest = Manifest(
+            address=address,
+            base_hash=base.base_hash,
+            base_name=base.name,
+            adapter=adapter,
+            run_id=self.run.id,
+            plan=plan,
+            seed=plan.seed,
+            data_hash=data_hash(units),
+            pair_ids=tuple(dict.fromkeys(row.pair_id for stage in stages for row in stage.rows)),
+            metrics=metrics,
+            private=plan.private,
+            epsilon=epsilon,
+            delta=plan.delta if plan.private else None,
+            unit=plan.privacy_unit if plan.private else None,
+            mechanism=mechanism,
+            environment=environment(str(outcome.dtype), stages[0].plan.quantisation),
+            created=time.time(),
+        )
         status: Literal["completed", "stopped"] = "completed" if outcome.stop is None else "stopped"
         with self.profile.db.transaction():  # the version and the end of its run, or neither
             version = Registry(self.profile).release(tensors, manifest)
@@ -272,6 +291,39 @@ class _Training:
                 raise error
         return data
 
+    def _adapted(
+        self,
+        base: BaseModel,
+        device: torch.device,
+        dtype: Dtype,
+        choice: Choice,
+        stages: list[StageRows],
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> tuple[Policy, PeftModel]:
+        """The base in memory with its adapter. The order matters: base, adapter in training
+        mode, then hooks, and the optimizer last."""
+        plan = self.plan
+        packed = choice.quantisation == "nf4"
+        four_bit = FourBit(device.type, plan.double_quantisation) if packed else None
+        model: Any = load_model(base, dtype, four_bit)
+        policy = Policy(
+            model.to(device),
+            tokenizer.pad_token_id or 0,
+            private=plan.private,
+            shortcuts=shortcuts(plan),
+        )
+        policy.use_for([row for stage in stages for row in stage.rows + stage.measured])
+        adapted = attach(
+            policy.model,
+            stages[0].recipe.adapter,
+            plan.seed if plan.lora_seed is None else plan.lora_seed,
+            blocks=layers(base.shapes, plan),
+            dropout=plan.lora_dropout,
+            init=plan.lora_init,
+        )
+        policy.adapted()
+        return policy, adapted
+
     def _steps(
         self,
         stages: list[StageRows],
@@ -283,7 +335,7 @@ class _Training:
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
         now, finished = attempt.origin, list(attempt.finished)
-        dtype = str(policy.model.dtype).removeprefix("torch.")
+        dtype = dtype_name(policy.model)
         outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
         stopping, guards = self._watch(attempt.saved)
         stopping.watch(policy.model)
@@ -364,111 +416,6 @@ class _Training:
             stream=stream,
         )
 
-    def _noise(self, stages: list[StageRows], saved: Checkpoint | None) -> list[float]:
-        """The noise of each stage with which the run stays within its epsilon and the account
-        in its budget; in a resumed run the noise it began with."""
-        plan, ledger = self.plan, PrivacyLedger(self.profile)
-        ledger.verify()
-        unit = plan.privacy_unit
-        budget, budget_delta = ledger.budget(unit)
-        history = ledger.history(unit)
-        runs = [(stage.recipe.sample_rate, stage.recipe.steps) for stage in stages]
-        if saved is not None:
-            sigmas = list(saved.origin.noise)
-            after = _proved(runs, sigmas, budget_delta, history)
-            if after > budget and self.run.id not in {e.run_id for e in ledger.entries()}:
-                raise BudgetError(
-                    "The privacy budget does not allow this run to go on.",
-                    f"Other versions were released since; with it epsilon {after:.2f} of "
-                    f"{budget:g} would be spent.",
-                    "Raise the budget, or give the run up.",
-                )
-            return sigmas
-        sigmas = noise_multipliers(runs, plan.epsilon, plan.delta, plan, calibrate)
-        if _proved(runs, sigmas, budget_delta, history) > budget:
-            sigmas = noise_multipliers(
-                runs, budget, budget_delta, plan, calibrate, history, ledger.spent(unit)
-            )
-        granted = _proved(runs, sigmas, plan.delta)
-        if granted >= plan.least_epsilon_share * plan.epsilon:
-            return sigmas
-        raise BudgetError(
-            "The privacy budget does not allow this run.",
-            f"Epsilon {ledger.spent(unit):.2f} of {budget:g} is spent, which leaves {granted:.2f} "
-            f"for a run that asks for {plan.epsilon:g}.",
-            "Ask for a smaller epsilon, raise the budget, or train without privacy.",
-        )
-
-    def _accounted(
-        self,
-        base: BaseModel,
-        tensors: dict[str, torch.Tensor],
-        stages: list[StageRows],
-        mechanisms: list[Mechanism],
-        outcome: Outcome,
-        units: Sequence[Unit],
-        metrics: dict[str, float | None],
-    ) -> Manifest:
-        """The manifest of what may now be released: what it costs stands in the ledger."""
-        plan = self.plan
-        adapter = stages[0].recipe.adapter
-        address = content_address(tensors, adapter, base.base_hash)
-        epsilon: float | None = None
-        mechanism: dict[str, Any] | None = None
-        if plan.private:
-            entries = [
-                PrivacyLedger(self.profile).append(
-                    self.run.id, plan.privacy_unit, each, plan.delta, address, stage=stage
-                )
-                for stage, each in enumerate(mechanisms, start=1)
-            ]
-            alone = entries[0].epsilon_alone
-            epsilon = alone if len(entries) == 1 else proved_epsilon(mechanisms, plan.delta)
-            mechanism = mechanisms[0].model_dump() | {
-                "max_grad_norm": plan.max_grad_norm,
-                "expected_batch_size": stages[0].recipe.batch_size,
-                "accountant": "prv",
-            }
-            if len(mechanisms) > 1:
-                mechanism["then"] = mechanisms[1].model_dump() | {
-                    "expected_batch_size": stages[1].recipe.batch_size
-                }
-        return Manifest(
-            address=address,
-            base_hash=base.base_hash,
-            base_name=base.name,
-            adapter=adapter,
-            run_id=self.run.id,
-            plan=plan,
-            seed=plan.seed,
-            data_hash=data_hash(units),
-            pair_ids=tuple(dict.fromkeys(row.pair_id for stage in stages for row in stage.rows)),
-            metrics=metrics,
-            private=plan.private,
-            epsilon=epsilon,
-            delta=plan.delta if plan.private else None,
-            unit=plan.privacy_unit if plan.private else None,
-            mechanism=mechanism,
-            environment=environment(str(outcome.dtype), stages[0].plan.quantisation),
-            created=time.time(),
-        )
-
-
-def _proved(
-    runs: Sequence[tuple[float, int]],
-    sigmas: Sequence[float],
-    delta: float,
-    history: Sequence[Mechanism] = (),
-) -> float:
-    """The epsilon of all stages, together with `history`; 0 of a run with infinite noise."""
-    if math.inf in sigmas:
-        return 0.0
-    taken = [
-        Mechanism(sample_rate=rate, noise_multiplier=sigma, steps=steps)
-        for (rate, steps), sigma in zip(runs, sigmas, strict=True)
-    ]
-    return proved_epsilon([*history, *taken], delta)
-
 
 def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, float | None]:
     """Those of the last stage, with the counts of all; an earlier one's under its own name."""
@@ -485,32 +432,6 @@ def _metrics(stages: list[StageRows], outcomes: list[Outcome]) -> dict[str, floa
         "replies_shortened": sum(any(c.part != "prompt" for c in row.cuts) for row in rows),
         "trainable": stages[0].recipe.trainable,
     }
-
-
-def environment(dtype: str, quantisation: str) -> dict[str, str | int]:
-    """What the numbers of a run may depend on besides its plan and its pairs."""
-    packing = ("bitsandbytes",) if quantisation == "nf4" else ()
-    found: dict[str, str | int] = {
-        name: importlib.metadata.version(name)
-        for name in ("xeno", *_LIBRARIES, *packing)
-        if _known(name)
-    }
-    return found | {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "dtype": dtype,
-        "quantisation": quantisation,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _known(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _tokens(stage: StageRows) -> tuple[float, int, int]:

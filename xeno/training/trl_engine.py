@@ -21,6 +21,7 @@ import torch
 from xeno.events import Evaluated, Event, LogLine, Progress, StopTraining
 from xeno.models.loading import quiet
 from xeno.training.batches import passes
+from xeno.training.compute import dtype_name
 from xeno.training.encoding import StageRows
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
@@ -59,7 +60,7 @@ def train_with_trl(
         trainer = _trainer(stage, policy, adapted, tokenizer, folder, observer)
         trainer.train()
     adapted.eval()
-    dtype = str(policy.model.dtype).removeprefix("torch.")
+    dtype = dtype_name(policy.model)
     return Outcome(observer.steps, observer.order, observer.metrics(), dtype)
 
 

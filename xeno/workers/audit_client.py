@@ -17,12 +17,11 @@ from xeno.events import (
     AuditProgress,
     Event,
     Failure,
-    OpenProfile,
     RunAudit,
     StopTraining,
 )
 from xeno.store.profile import Profile
-from xeno.workers.child import Child, ChildExit
+from xeno.workers.child import Child, ChildExit, opening
 
 MODULE = "xeno.workers.audit"
 _NICE = 10
@@ -63,11 +62,8 @@ class AuditRun:
             nice=_NICE,
             log=profile.paths.logs / "audit.log",
         )
-        opening = OpenProfile(
-            home=str(profile.home.folder), profile=profile.name, key=profile.key.hex()
-        )
         order = RunAudit(base=str(base), canaries=canaries, plan=dict(plan))
-        self._child.start([opening, order])
+        self._child.start([opening(profile), order])
 
     def stop(self) -> None:
         """Ask the audit to end and return at once."""

@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 import xeno
 from xeno.errors import ChildError
-from xeno.events import Command, Event, decode_event, encode
+from xeno.events import Command, Event, OpenProfile, decode_event, encode
+from xeno.store.profile import Profile
 
 GRACE_SECONDS = 5.0  # from the orderly command to SIGTERM
 TERMINATE_SECONDS = 3.0  # from SIGTERM to SIGKILL
@@ -57,6 +58,11 @@ class ChildExit:
     code: int
     sentence: str
     wanted: bool
+
+
+def opening(profile: Profile) -> OpenProfile:
+    """The command that opens `profile` in a child. It holds the key: for a pipe only."""
+    return OpenProfile(home=str(profile.home.folder), profile=profile.name, key=profile.key.hex())
 
 
 class Child:

@@ -24,7 +24,6 @@ from xeno.events import (
     Generate,
     HostReady,
     LoadBase,
-    OpenProfile,
     Quit,
     ReplyDelta,
     ReplyFinished,
@@ -36,7 +35,7 @@ from xeno.events import (
 )
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
-from xeno.workers.child import Child, ChildExit
+from xeno.workers.child import Child, ChildExit, opening
 
 MODULE = "xeno.workers.host"
 START_SECONDS = 300.0  # importing torch and loading a large base from a slow disk
@@ -267,10 +266,7 @@ class _Session:
             on_exit=self._ended,
             log=profile.paths.logs / "host.log",
         )
-        opening = OpenProfile(
-            home=str(profile.home.folder), profile=profile.name, key=profile.key.hex()
-        )
-        self.child.start([opening, LoadBase(folder=str(base))])
+        self.child.start([opening(profile), LoadBase(folder=str(base))])
 
     def ask(self, command: Generate | Score, answer: ReplyHandle | _Answer) -> None:
         """Send `command`; its outcome, the child's death included, goes to `answer`."""

@@ -21,13 +21,12 @@ from xeno.events import (
     Failure,
     IntentPredicted,
     IntentsTrained,
-    OpenProfile,
     PredictIntent,
     Quit,
     TrainIntents,
 )
 from xeno.store.profile import Profile
-from xeno.workers.child import Child, ChildExit
+from xeno.workers.child import Child, ChildExit, opening
 
 MODULE = "xeno.workers.intents"
 STOPPED = "It was stopped."
@@ -95,10 +94,7 @@ class IntentsClient:
         log = self._profile.paths.logs / "intents.log"
         child = Child(MODULE, on_event=self._receive, on_exit=self._ended, nice=5, log=log)
         profile = self._profile
-        opening = OpenProfile(
-            home=str(profile.home.folder), profile=profile.name, key=profile.key.hex()
-        )
-        child.start([opening])
+        child.start([opening(profile)])
         return child
 
     def _receive(self, event: Event) -> None:

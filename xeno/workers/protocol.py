@@ -106,13 +106,7 @@ def failure(error: BaseException, request: str | None = None) -> Failure:
     An exception's message can hold a user's words, so the log and the event go without it.
     """
     if isinstance(error, XenoError):
-        return Failure(
-            what=error.what,
-            why=error.why,
-            todo=error.todo,
-            request=request,
-            can_pass=error.can_pass,
-        )
+        return Failure.of(error, request)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Failure(
             what="There is not enough memory.",

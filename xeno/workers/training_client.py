@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 
 from xeno.errors import ChildError, XenoError
-from xeno.events import Event, Failure, OpenProfile, RunFinished, StopTraining, Train
+from xeno.events import Event, Failure, RunFinished, StopTraining, Train
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs, RunStatus
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
-from xeno.workers.child import Child, ChildExit
+from xeno.workers.child import Child, ChildExit, opening
 
 MODULE = "xeno.workers.trainer"
 DISCARD_SECONDS = 4.0  # a stop without keeping takes at most 5 s
@@ -104,17 +104,10 @@ class TrainingRun:
             nice=self.plan.niceness,
             log=self._profile.paths.logs / "trainer.log",
         )
-        opening = OpenProfile(
-            home=str(self._profile.home.folder),
-            profile=self._profile.name,
-            key=self._profile.key.hex(),
-        )
         try:
-            self._child.start([opening, Train(run_id=self.run_id)])
+            self._child.start([opening(self._profile), Train(run_id=self.run_id)])
         except ChildError as error:
-            self.failure = Failure(
-                what=error.what, why=error.why, todo=error.todo, can_pass=error.can_pass
-            )
+            self.failure = Failure.of(error)
             status: RunStatus = "failed" if resumes is None else "interrupted"
             runs.finish(self.run_id, status, failure=self.failure)
             self._finish(RunFinished(run_id=self.run_id, status="failed"))
@@ -162,7 +155,7 @@ class TrainingRun:
             try:
                 self._finished = self._explained(end)
             except XenoError as error:  # the profile was closed meanwhile: the row waits
-                self.failure = Failure(what=error.what, why=error.why, todo=error.todo)
+                self.failure = Failure.of(error)
                 self._finished = RunFinished(run_id=self.run_id or "", status="failed")
         self._finish(self._finished)
 

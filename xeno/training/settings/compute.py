@@ -8,6 +8,10 @@ from pydantic import BaseModel
 
 from xeno.training.settings.declaration import setting
 
+TOKENS_AT_ONCE = 1408
+"""2,048 gain 4 % of speed and take a fifth more memory, fewer than 1,024 are slower still
+(`xeno bench dpo` on two cores)."""
+
 
 class ComputeSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = setting(
@@ -76,7 +80,7 @@ class ComputeSettings(BaseModel):
         le=8192,
     )
     tokens_at_once: int = setting(
-        2048,
+        TOKENS_AT_ONCE,
         "Tokens at once",
         "Most tokens of a micro-batch; a longer pair is computed alone.",
         unit="tokens",
