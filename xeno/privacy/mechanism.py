@@ -193,12 +193,13 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def add_noise(self) -> None:
         """Set each `grad` to the clipped sum plus noise, added in double precision."""
         deviation = self.noise_multiplier * self.max_grad_norm
-        sizes = [parameter.numel() for parameter in self.params]
-        everything = torch.from_numpy(self._stream.gaussian(sum(sizes), _box_muller))
-        for parameter, noise in zip(self.params, everything.split(sizes), strict=True):
-            here = noise.view_as(parameter).to(parameter.device)
-            noisy = parameter.summed_grad.double().add_(here, alpha=deviation)
-            parameter.grad = noisy.to(parameter.dtype)
+        count = sum(parameter.numel() for parameter in self.params)
+        everything, begin = torch.from_numpy(self._stream.gaussian(count, _box_muller)), 0
+        for parameter in self.params:
+            end = begin + parameter.numel()
+            noise = everything[begin:end].view_as(parameter).to(parameter.device)
+            noisy = parameter.summed_grad.double().add_(noise, alpha=deviation)
+            parameter.grad, begin = noisy.to(parameter.dtype), end
 
     def _forget_rows(self) -> None:
         for parameter in self.params:
