@@ -128,6 +128,13 @@ class RunAudit(Message):
     plan: dict[str, bool | int | float | str | None]
 
 
+class CheckVersion(Message):
+    """Examine the version `address` at the gate. A StopTraining ends it."""
+
+    type: Literal["check_version"] = "check_version"
+    address: str
+
+
 class Quit(Message):
     """End the child in an orderly way."""
 
@@ -145,6 +152,7 @@ Command = Annotated[
     | TrainIntents
     | PredictIntent
     | RunAudit
+    | CheckVersion
     | Quit,
     Field(discriminator="type"),
 ]
@@ -410,6 +418,21 @@ class AuditFinished(Message):
     found: dict[str, Any]
 
 
+class GateProgress(Message):
+    """How far the examination of a version is, from 0 to 1, and what it does."""
+
+    type: Literal["gate_progress"] = "gate_progress"
+    share: float
+    text: str
+
+
+class GateFinished(Message):
+    """The version was examined: the fields of `xeno.versions.gate.GateReport`."""
+
+    type: Literal["gate_finished"] = "gate_finished"
+    report: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
@@ -429,7 +452,9 @@ Event = Annotated[
     | IntentsTrained
     | IntentPredicted
     | AuditProgress
-    | AuditFinished,
+    | AuditFinished
+    | GateProgress
+    | GateFinished,
     Field(discriminator="type"),
 ]
 
