@@ -233,7 +233,11 @@ def test_versions_and_deployment_without_any_version(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["versions", "--json"]) == 0
-    assert last_object(capsys.readouterr().out) == {"active": None, "versions": []}
+    assert last_object(capsys.readouterr().out) == {
+        "model": "assistant",
+        "active": None,
+        "versions": [],
+    }
     assert main(["deploy", "v1"]) == 1
     assert main(["versions", "show", "v1"]) == 1
     assert main(["rollback"]) == 1

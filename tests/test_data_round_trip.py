@@ -120,8 +120,9 @@ def test_a_pair_that_taught_a_version_is_switched_off_instead(
     used = Pairs(profile.db).all()[0]
     with profile.db.transaction() as connection:
         connection.execute(
-            "INSERT INTO versions (address, base_hash, state, created, bytes, manifest, "
-            "manifest_hash, signature) VALUES ('a', 'b', 'checked', 0, 0, '{}', '', '')"
+            "INSERT INTO versions (model, number, major, minor, patch, address, base_hash, state, "
+            "created, bytes, manifest, manifest_hash, signature) "
+            "VALUES ('assistant', 1, 1, 0, 0, 'a', 'b', 'checked', 0, 0, '{}', '', '')"
         )
         connection.execute("INSERT INTO version_pairs VALUES ('a', ?)", (used.id,))
     done = Imports(profile.db).undo(report.import_id)

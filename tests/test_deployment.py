@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_models import make_llama
-from version_parts import CONFIG, PATHS, adapter, manifest_for, release
+from version_parts import CONFIG, PATHS, adapter, manifest_for, passed, release
 
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.models.base import inspect_base
@@ -24,9 +24,10 @@ from xeno.versions.registry import Registry, Version
 
 @pytest.fixture
 def deployment(profile: Profile) -> Deployment:
-    """Versions v1, v2 and v3, of which none is deployed."""
+    """Versions v1, v2 and v3, which passed the gate; none is deployed."""
     for seed in (1, 2, 3):
         release(profile, seed)
+    passed(profile, "v1", "v2", "v3")
     return Deployment(profile)
 
 
@@ -54,10 +55,10 @@ def test_without_a_deployment_the_base_answers(deployment: Deployment) -> None:
 def test_exactly_the_deployed_version_is_active(deployment: Deployment, profile: Profile) -> None:
     assert label(deployment.deploy("v1")) == "v1"
     assert label(deployment.deploy(2, "better")) == "v2"
-    assert states(profile) == ["retired", "active", "candidate"]
+    assert states(profile) == ["retired", "active", "checked"]
     assert deployment.deploy("base") is None
     assert deployment.active() is None
-    assert states(profile) == ["retired", "retired", "candidate"]
+    assert states(profile) == ["retired", "retired", "checked"]
     records = deployment.history()
     assert [(each.action, each.reason) for each in records] == [
         ("deploy", ""),
@@ -146,7 +147,7 @@ def test_a_damaged_version_is_quarantined_and_the_one_before_goes_on(
     with pytest.raises(DamagedDataError, match="v2 was not deployed"):
         deployment.deploy("v2")
     assert label(deployment.active()) == "v1"
-    assert states(profile) == ["active", "quarantined", "candidate"]
+    assert states(profile) == ["active", "quarantined", "checked"]
     report = Registry(profile).get("v2").gate
     assert report["passed"] is False
     assert "damaged" in report["checks"][0]["detail"]
@@ -159,6 +160,9 @@ def test_a_quarantined_version_that_is_mended_passes(
     with pytest.raises(DamagedDataError):
         deployment.deploy("v2")
     release(profile, 2)
+    with pytest.raises(InvalidValueError, match="did not pass"):
+        deployment.deploy("v2")
+    passed(profile, "v2")
     assert label(deployment.deploy("v2")) == "v2"
 
 

@@ -93,7 +93,7 @@ with open_profile(Home.at()) as profile:
     run.start()
     finished = run.wait(240)
     assert finished.status == "completed", run.failure
-    Deployment(profile).deploy(finished.version)
+    Deployment(profile).deploy(finished.version, override="a test of connections")
     host = HostClient(profile)
     try:
         host.generate((ChatMessage(role="user", content="Tea?"),),

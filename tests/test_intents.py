@@ -25,6 +25,8 @@ from xeno.personalization.classifier import UNKNOWN, IntentModel, fit
 from xeno.personalization.intents import CustomModelTrainer
 from xeno.personalization.sentence_encoder import SentenceEncoder
 from xeno.store.profile import Profile
+from xeno.versions.container import write_encrypted
+from xeno.versions.control import ModelVersionControl
 
 QUICK = settings(max_examples=60, deadline=None)
 PARTS = {
@@ -291,17 +293,52 @@ def test_a_classifier_trained_elsewhere_is_used_at_once(
 
 
 def test_the_stored_classifier_is_sealed_and_a_changed_one_is_refused(
-    home: Home, profile: Profile, trainer: CustomModelTrainer
+    profile: Profile, trainer: CustomModelTrainer
 ) -> None:
     teach(trainer, sentences())
     trainer.train_intent_classifier()
-    path = profile.paths.folder / "intents" / "classifier.sealed"
+    [path] = profile.paths.versions.iterdir()
     content = path.read_bytes()
     assert b"schedule_meeting" not in content
     assert b"weather" not in content
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with CustomModelTrainer(profile=profile) as other, pytest.raises(DamagedDataError):
         other.predict("Book a call")
+
+
+def test_trained_classifiers_are_versions_that_can_be_gone_back_to(
+    profile: Profile, trainer: CustomModelTrainer
+) -> None:
+    teach(trainer, sentences())
+    trainer.train_intent_classifier()
+    teach(trainer, [(f"Bake a cake number {n}", "cooking") for n in range(30)])
+    trainer.train_intent_classifier()
+    assert trainer.predict_intent("Bake a cake number 7") == "cooking"
+    control = ModelVersionControl(profile=profile)
+    newest, first = control.list_versions("intent_classifier")
+    assert newest.metrics["accuracy"] >= 0.8
+    control.rollback("intent_classifier", target_version=first.version)
+    assert trainer.predict_intent("Bake a cake number 7") != "cooking"
+    trainer.forget_classifier()
+    assert control.list_versions("intent_classifier") == []
+    assert list(profile.paths.versions.iterdir()) == []
+
+
+def test_the_classifier_of_an_earlier_release_becomes_the_first_version(
+    profile: Profile, trainer: CustomModelTrainer
+) -> None:
+    teach(trainer, sentences())
+    trainer.train_intent_classifier()
+    control = ModelVersionControl(profile=profile)
+    content = control.load("intent_classifier")
+    assert isinstance(content, bytes)
+    trainer.forget_classifier()
+    file = profile.paths.folder / "intents" / "classifier.sealed"
+    file.parent.mkdir()
+    write_encrypted(file, content, profile.key.subkey("intents"), b"xeno intent classifier")
+    assert trainer.predict_intent("Book a call for Monday") == "schedule_meeting"
+    assert len(control.list_versions("intent_classifier")) == 1
+    assert not file.exists()
 
 
 def test_replies_come_from_templates_and_from_examples_that_were_liked(

@@ -118,8 +118,9 @@ def test_a_pair_is_named_by_the_beginning_of_its_id(profile: Profile, stored: li
 def test_versions_that_learned_from_a_pair_are_found(profile: Profile, stored: list[Pair]) -> None:
     with profile.db.transaction() as connection:
         connection.execute(
-            "INSERT INTO versions (address, base_hash, state, created, bytes, manifest, "
-            "manifest_hash, signature) VALUES ('abc', 'b', 'checked', 1, 1, '{}', 'h', 's')"
+            "INSERT INTO versions (model, number, major, minor, patch, address, base_hash, state, "
+            "created, bytes, manifest, manifest_hash, signature) "
+            "VALUES ('assistant', 1, 1, 0, 0, 'abc', 'b', 'checked', 1, 1, '{}', 'h', 's')"
         )
         connection.execute("INSERT INTO version_pairs VALUES ('abc', ?)", (stored[5].id,))
     browser = PairBrowser(profile.db)

@@ -20,13 +20,14 @@ from xeno.errors import InvalidValueError
 from xeno.events import Event, Failure, LogLine, Progress, RunFinished, RunStarted
 from xeno.jobs.attempt import Attempt
 from xeno.jobs.foreground import JobRun
-from xeno.jobs.job import Job, Limits
+from xeno.jobs.job import GRACE_SECONDS, LEASE_SECONDS, Job, Limits
 from xeno.jobs.leases import Leases
 from xeno.jobs.runner import Runner
 from xeno.jobs.store import LAPSE_SECONDS, Queue
 from xeno.jobs.submission import limits, resubmit, settle, submit
 from xeno.paths import Home
 from xeno.store import files
+from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
 from xeno.training.plan import TrainingPlan
@@ -153,6 +154,94 @@ def test_a_running_job_is_cancelled_from_another_program(
         assert finished.status == "discarded"
         assert (elsewhere.get(job.id).state, elsewhere.get(job.id).reason) == ("discarded", "asked")
     assert Registry(taught).all() == []
+
+
+def test_what_was_to_be_kept_is_released_by_the_next_worker_where_the_first_is_lost(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
+) -> None:
+    stepped = threading.Event()
+    with Queue(home) as queue:
+        job = submit(queue, taught, plan(epochs=1000, checkpoint_steps=1))
+        taken = Leases(queue).claim([taught.name])
+        assert taken is not None
+
+        def told(event: Event) -> None:
+            if isinstance(event, Progress) and event.step == 3:
+                stepped.set()
+
+        lost = TrainingRun.resume(taught, job.run_id, told)
+        lost.start()
+        assert stepped.wait(120)
+        queue.cancel(job.id, keep=True)
+        lost.kill()
+        assert lost.wait(30) is not None
+        assert Runs(taught.db).get(job.run_id).status == "interrupted"
+        ahead = LEASE_SECONDS + 1
+        later = Queue(home, clock=lambda: time.time() + ahead)
+        with later:
+            later.refresh()
+            ahead += GRACE_SECONDS + 1
+            later.refresh()
+            assert later.get(job.id).state == "waiting"
+            Runner(later, {taught.name: taught}, lambda *_: None).run()
+            assert later.get(job.id).state == "stopped"
+    run = Runs(taught.db).get(job.run_id)
+    assert run.status == "stopped"
+    assert [version.address for version in Registry(taught).all()] == [run.version]
+    assert Runs(taught.db).resumable() == []
+
+
+def _ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_was_to_be_discarded_is_by_the_next_worker_where_the_first_is_lost(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
+) -> None:
+    ahead = 0.0
+    runs, keys = Runs(taught.db), CheckpointKeys(taught.db)
+    with Queue(home, clock=lambda: time.time() + ahead) as queue:
+        job = submit(queue, taught, plan())
+        assert Leases(queue).claim([taught.name]) is not None
+        keys.saved(job.run_id, 7)
+        runs.start(job.run_id, _ended_process())
+        queue.cancel(job.id)
+        for seconds in (LEASE_SECONDS, GRACE_SECONDS):
+            ahead += seconds + 1
+            queue.refresh()
+        assert queue.get(job.id).state == "waiting"
+        runs.start(job.run_id, os.getpid())
+        leases = Leases(queue)
+        taken = leases.claim([taught.name])
+        assert taken is not None
+        assert Attempt(queue, leases, taught, taken, lambda _: None).run() is None
+        assert queue.get(job.id).reason == "busy", "its trainer lives"
+        ahead += 60
+        runs.start(job.run_id, _ended_process())
+        assert runs.get(job.run_id).status == "running", "nobody has looked yet"
+        Runner(queue, {taught.name: taught}, lambda *_: None).run()
+        assert queue.get(job.id).state == "discarded"
+    assert runs.get(job.run_id).status == "discarded"
+    assert keys.get(job.run_id) is None, "what it had learned cannot be opened any more"
+
+
+def test_a_run_to_be_discarded_whose_job_was_taken_out_is_discarded_when_its_profile_opens(
+    taught: Profile, home: Home, plan: Callable[..., TrainingPlan]
+) -> None:
+    now = time.time()
+    with Queue(home, clock=lambda: now) as queue:
+        job = submit(queue, taught, plan())
+        assert Leases(queue).claim([taught.name]) is not None
+        Runs(taught.db).start(job.run_id, _ended_process())
+        queue.cancel(job.id)
+        for seconds in (LEASE_SECONDS, GRACE_SECONDS):
+            now += seconds + 1
+            queue.refresh()
+        assert queue.cancel(job.id).state == "discarded"
+        assert settle(queue, taught) == [job.run_id]
+    assert Runs(taught.db).get(job.run_id).status == "discarded"
 
 
 def test_ctrl_c_puts_the_job_back_and_one_that_may_take_no_longer_ends(

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from xeno.errors import DamagedDataError, FutureDataError, InvalidValueError
-from xeno.jobs.job import LEASE_SECONDS, Limits
+from xeno.jobs.job import GRACE_SECONDS, LEASE_SECONDS, Limits
 from xeno.jobs.leases import Leases
 from xeno.jobs.policy import HOUR, hindrance
-from xeno.jobs.process import Identity, birth, gone
+from xeno.jobs.process import Identity
 from xeno.jobs.store import LAPSE_SECONDS, PRESENCE_SECONDS, Queue
 from xeno.paths import Home
+from xeno.store.processes import birth, gone
 
 
 class Clock:
@@ -145,6 +146,8 @@ def test_a_lease_is_kept_by_renewing_and_lapses_without(
         assert leases.renew(taken) is not None
         assert other.claim(["ann"]) is None
     clock.now += LEASE_SECONDS + 1
+    assert other.claim(["ann"]) is None, "the worker lives, and may have slept with the computer"
+    clock.now += GRACE_SECONDS + 1
     assert other.claim(["ann"]) is None, "there is time to cancel what took its program down"
     assert queue.get(job.id).reason == "lapsed"
     clock.now += LAPSE_SECONDS
@@ -167,6 +170,22 @@ def test_a_lease_that_ran_out_in_the_computers_sleep_is_renewed(
     renewed = leases.renew(taken)
     assert renewed is not None
     assert renewed.used == LEASE_SECONDS, "the night does not count as time of the run"
+
+
+def test_after_the_computers_sleep_a_worker_that_wakes_later_keeps_its_job(
+    queue: Queue, clock: Clock, leases: Leases
+) -> None:
+    queue.add("ann", "r1")
+    taken = leases.claim(["ann"])
+    assert taken is not None
+    other = Leases(queue)
+    for _ in range(3):  # nights
+        clock.now += 8 * HOUR
+        assert other.claim(["ann"]) is None
+        clock.now += GRACE_SECONDS - 1
+        assert other.claim(["ann"]) is None
+        assert leases.renew(taken) is not None
+    assert queue.jobs()[0].state == "running"
 
 
 def test_the_job_of_a_worker_that_has_ended_is_found_at_once(

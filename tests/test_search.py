@@ -11,15 +11,18 @@ from tiny_models import make_llama
 from xeno.cli.main import main
 from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
+from xeno.jobs.leases import Leases
+from xeno.jobs.search import begin, give_up, trials
+from xeno.jobs.store import Queue
 from xeno.paths import Home
 from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
-from xeno.training.candidates import candidates
+from xeno.training.candidates import candidates, repeated, trial
 from xeno.training.plan import TrainingPlan
 from xeno.training.plan_files import read
+from xeno.training.stages import empty_stages
 from xeno.versions.registry import Registry
-from xeno.workers.search import Trial, search
 
 
 def add_pairs(profile: Profile, count: int, group: str | None = None) -> None:
@@ -47,15 +50,44 @@ def test_candidates_differ_and_begin_with_the_plan_itself() -> None:
     assert found != candidates(plan.model_copy(update={"seed": 1}), 8, 9)
 
 
-def test_the_best_has_the_highest_accuracy_and_then_the_lowest_loss() -> None:
-    trials = [
-        Trial({}, None, None, "unmeasured"),
-        Trial({}, 0.7, 0.5, "worse"),
-        Trial({}, 0.8, 0.6, "good"),
-        Trial({}, 0.8, 0.4, "best"),
-    ]
-    found = [trial.run_id for trial in sorted(trials, key=lambda trial: trial.rank)]
-    assert found == ["best", "good", "worse", "unmeasured"]
+def test_the_best_has_the_highest_accuracy_and_then_the_lowest_loss(
+    profile: Profile, tmp_path: Path
+) -> None:
+    add_pairs(profile, 24)
+    plan = TrainingPlan(base=str(make_llama(tmp_path / "base")), private=False)
+    scores = [(None, None), (0.7, 0.5), (0.8, 0.6), (0.8, 0.4)]
+    with Queue(profile.home) as queue:
+        jobs = begin(queue, profile, plan, 4)
+    for job, (accuracy, loss) in zip(jobs, scores, strict=True):
+        measures = {"heldout_preference_accuracy": accuracy, "heldout_loss": loss}
+        Runs(profile.db).finish(job.run_id, "discarded", metrics=measures)
+    assert [(each.accuracy, each.loss) for each in trials(profile)] == scores[:0:-1] + scores[:1]
+
+
+def test_trials_stand_in_the_queue_and_keep_its_limit(profile: Profile, tmp_path: Path) -> None:
+    add_pairs(profile, 24)
+    plan = TrainingPlan(base=str(make_llama(tmp_path / "base")), private=False)
+    with Queue(profile.home) as queue:
+        other = queue.add("bob", "another run", "high")
+        assert Leases(queue).claim(["bob"]) is not None
+        jobs = begin(queue, profile, plan, 3)
+        assert [job.id for job in queue.jobs()] == [other.id, *(job.id for job in jobs)]
+        assert Leases(queue).claim([profile.name]) is None, "one run at once, unless told otherwise"
+        with pytest.raises(InvalidValueError, match="going on"):
+            begin(queue, profile, plan, 2)
+        give_up(queue, profile)
+        assert [job.id for job in queue.jobs()] == [other.id]
+    assert [each.run.status for each in trials(profile)] == ["discarded"] * 3
+
+
+def test_a_trial_is_recorded_with_the_settings_of_the_whole_run() -> None:
+    plan = TrainingPlan(base="base", private=False, steps_scale=2.0, epochs=30)
+    tried = trial(plan, {"beta": 0.3})
+    assert repeated(tried) == plan.model_copy(update={"beta": 0.3})
+    (whole,), (short,) = empty_stages(plan), empty_stages(tried)
+    assert short.plan.steps_scale == pytest.approx(2.0 * 0.34)
+    assert (short.plan.evaluations, short.plan.evaluate_first) == (1, False)
+    assert whole.plan == plan
 
 
 def test_a_search_leaves_its_measures_and_no_version(
@@ -76,15 +108,22 @@ def test_a_search_leaves_its_measures_and_no_version(
     assert read(tmp_path / "best.yaml")["trial"] is False
     with open_profile(home) as profile:
         assert [each.status for each in Runs(profile.db).all()] == ["discarded", "discarded"]
+        with Queue(home) as queue:
+            jobs = queue.jobs(ended=True)
+            assert {job.run_id for job in jobs} == {each["run"] for each in found["trials"]}
         assert Registry(profile).all() == []
 
 
 def test_what_cannot_be_compared_is_refused(profile: Profile, tmp_path: Path) -> None:
     plan = TrainingPlan(base=str(make_llama(tmp_path / "base")), private=False)
-    with pytest.raises(InvalidValueError, match="differential privacy"):
-        search(profile, plan.model_copy(update={"private": True}), 2)
-    with pytest.raises(InvalidValueError, match="no pairs"):
-        search(profile, plan, 2)
-    add_pairs(profile, 24, group="one")
-    with pytest.raises(InvalidValueError, match="No pair is held out"):
-        search(profile, plan, 2)
+    with Queue(profile.home) as queue:
+        with pytest.raises(InvalidValueError, match="differential privacy"):
+            begin(queue, profile, plan.model_copy(update={"private": True}), 2)
+        with pytest.raises(InvalidValueError, match="no pairs"):
+            begin(queue, profile, plan, 2)
+        add_pairs(profile, 24, group="one")
+        with pytest.raises(InvalidValueError, match="No pair is held out"):
+            begin(queue, profile, plan, 2)
+        with pytest.raises(InvalidValueError, match="no search"):
+            begin(queue, profile, plan, 1)
+        assert queue.jobs() == []

@@ -161,7 +161,7 @@ def test_a_pass_takes_every_pair_once_and_the_rest_after_a_pause_is_the_same() -
 
 def test_every_setting_of_the_steps_has_a_test() -> None:
     # These are tested with the trainer, the search and the optimizers.
-    elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit", "trial"}
+    elsewhere = {"micro_batch_size", "seed", "gradient_norm_limit", "trial", "trial_share"}
     tested = STEP_EFFECTS.keys() | SHAPED.keys() | BATCH_EFFECTS.keys() | elsewhere
     assert set(ScheduleSettings.model_fields) == tested
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage, Failure, LogLine
+from xeno.store import files
 from xeno.store.conversations import Conversations
 from xeno.store.pairs import Pair, Pairs, new_pair
 from xeno.store.profile import Profile
@@ -188,12 +188,36 @@ def test_a_run_whose_process_is_gone_is_marked_interrupted(profile: Profile) -> 
     assert states == ["completed", "interrupted", "running"]
 
 
+def test_setting_the_clock_leaves_a_run_that_lives_alone(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(profile.db)
+    run = runs.create(TrainingPlan(base="b"))
+    runs.start(run.id, os.getpid())
+    with profile.db.transaction() as connection:  # as a clock that was a year behind wrote it
+        connection.execute("UPDATE runs SET started = started - 3e7, created = created - 3e7")
+    assert runs.mark_interrupted() == []
+
+
+def test_of_a_run_of_another_boot_or_container_the_trainers_lock_tells(profile: Profile) -> None:
+    runs = Runs(profile.db)
+    run = runs.create(TrainingPlan(base="b"))
+    runs.start(run.id, os.getpid())
+    noted = {"run": run.id, "birth": "another boot:1"}
+    profile.set_setting("run.process", noted)
+    lock = files.hold(profile.paths.training_lock, 0)
+    assert lock is not None
+    assert runs.mark_interrupted() == []
+    os.close(lock)
+    assert [found.id for found in runs.mark_interrupted()] == [run.id]
+
+
 def test_another_process_with_the_same_id_is_not_the_trainer(profile: Profile) -> None:
     runs = Runs(profile.db)
     run = runs.create(TrainingPlan(base="b"))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as later:
-        runs.start(run.id, later.pid)
+        runs.start(run.id, os.getpid())
         with profile.db.transaction() as connection:
-            connection.execute("UPDATE runs SET started = ?", (time.time() - 3600,))
+            connection.execute("UPDATE runs SET process_id = ?", (later.pid,))
         assert [found.id for found in runs.mark_interrupted()] == [run.id]
         later.communicate(b"\n")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from version_parts import BASE_HASH, CONFIG, PATHS, adapter, manifest_for, release
 
-from xeno.errors import BudgetError, DamagedDataError, InvalidValueError, XenoError
+from xeno.errors import BudgetError, DamagedDataError, InvalidValueError
 from xeno.paths import Home
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
@@ -262,9 +262,10 @@ def test_an_ambiguous_address_is_not_guessed(profile: Profile) -> None:
     with profile.db.transaction() as connection:
         connection.execute("UPDATE versions SET address = 'abcdef' || substr(address, 7)")
         connection.execute(
-            "INSERT INTO versions (address, base_hash, state, created, bytes, manifest, "
-            "manifest_hash, signature) SELECT 'abcdef' || substr(address, 1, 58), base_hash, "
-            "state, created, bytes, manifest, manifest_hash, signature FROM versions"
+            "INSERT INTO versions (model, number, major, minor, patch, address, base_hash, state, "
+            "created, bytes, manifest, manifest_hash, signature) SELECT model, 2, 1, 1, 0, "
+            "'abcdef' || substr(address, 1, 58), base_hash, state, created, bytes, manifest, "
+            "manifest_hash, signature FROM versions"
         )
     with pytest.raises(InvalidValueError, match="more than one"):
         Registry(profile).get("abcdef")
@@ -303,13 +304,24 @@ def test_a_private_version_needs_its_entry_in_the_ledger(profile: Profile) -> No
     assert release(profile, **guarantee).manifest.private
 
 
-def test_a_deleted_version_is_gone_with_its_file(profile: Profile) -> None:
-    release(profile, 1)
-    kept = release(profile, 2)
-    Registry(profile).delete("v1")
-    assert [each.address for each in Registry(profile).all()] == [kept.address]
+def test_a_deleted_version_can_be_restored_until_it_is_purged(profile: Profile) -> None:
+    first, kept = release(profile, 1), release(profile, 2)
+    registry = Registry(profile)
+    registry.delete("v1")
+    assert [each.address for each in registry.all()] == [kept.address]
+    assert [each.address for each in registry.all(deleted=True)] == [first.address]
+    with pytest.raises(InvalidValueError, match="no version"):
+        registry.load("v1")
+    assert registry.restore("v1") == first
+    assert registry.load("v1")
+    registry.delete("v1")
+    registry.records.purge(first.address)
     assert [each.stem for each in profile.paths.versions.iterdir()] == [kept.address]
-    assert release(profile, 1).number == 3, "a number is never given twice"
+    with pytest.raises(InvalidValueError, match="no version"):
+        registry.restore("v1")
+    assert release(profile, 3).number == 3, "a number is never given twice"
+    assert release(profile, 1) == first, "the same content is the same version"
+    assert registry.load("v1")
 
 
 def test_the_active_version_cannot_be_deleted(profile: Profile) -> None:
@@ -404,7 +416,7 @@ import os, sys
 sys.path.insert(0, {tests!r})
 from xeno.paths import Home
 from xeno.store.profile import open_profile
-from xeno.versions import registry
+from xeno.versions import records, registry
 from version_parts import release
 profile = open_profile(Home.at({home!r}))
 {before}
@@ -421,8 +433,8 @@ def _run_killed(home: Home, before: str) -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        "registry.write_encrypted = lambda *_: os._exit(9)",
-        "registry.sign = lambda *_: os._exit(9)",
+        "records.write_encrypted = lambda *_: os._exit(9)",
+        "records.sign = lambda *_: os._exit(9)",
     ],
     ids=["before the file", "between file and row"],
 )
@@ -435,10 +447,10 @@ def test_a_process_killed_while_releasing_leaves_no_version(
     assert Registry(profile).load(version.address)
 
 
-def test_a_process_killed_while_deleting_leaves_a_version_that_can_be_deleted(
+def test_a_process_killed_while_purging_leaves_a_version_that_can_be_purged(
     profile: Profile, home: Home
 ) -> None:
-    release(profile, 1)
+    version = release(profile, 1)
     _run_killed(
         home,
         "from pathlib import Path\n"
@@ -447,10 +459,12 @@ def test_a_process_killed_while_deleting_leaves_a_version_that_can_be_deleted(
         "    unlink(path, missing_ok=missing_ok)\n"
         "    os._exit(9)\n"
         "Path.unlink = dies\n"
-        "registry.Registry(profile).delete('v1')",
+        "registry.Registry(profile).delete('v1')\n"
+        f"registry.Registry(profile).records.purge('{version.address}')",
     )
+    registry = Registry(profile)
     assert list(profile.paths.versions.iterdir()) == []
-    with pytest.raises(XenoError):
-        Registry(profile).load("v1")
-    Registry(profile).delete("v1")
-    assert Registry(profile).all() == []
+    assert registry.all() == []
+    assert [each.address for each in registry.all(deleted=True)] == [version.address]
+    registry.records.purge(version.address)
+    assert registry.all(deleted=True) == []

@@ -84,9 +84,12 @@ def test_a_run_ends_in_a_version_that_answers_and_can_be_rolled_back(
     assert Runs(taught.db).get(run.run_id).version == version.address
     with HostClient(taught, real_base) as host:
         before = host.generate(QUESTION, SHORT).result(120)
-        Deployment(taught).deploy(version.label)
-        during = host.generate(QUESTION, SHORT).result(60)
-        Deployment(taught).rollback()
+        Deployment(taught).deploy(version.label, override="a test of replies")
+        streaming = threading.Event()
+        handle = host.generate(QUESTION, SHORT, on_delta=lambda _: streaming.set())
+        assert streaming.wait(60)
+        Deployment(taught).rollback()  # while it is being written
+        during = handle.result(60)
         after = host.generate(QUESTION, SHORT).result(60)
     assert (before.version, during.version, after.version) == (None, version.address, None)
     assert after.text == before.text
@@ -97,7 +100,7 @@ def test_a_damaged_version_is_not_served_and_the_base_answers_saying_so(
 ) -> None:
     run, _ = running(epochs=1)
     version = Registry(taught).get(run.wait(120).version)
-    Deployment(taught).deploy(version.label)
+    Deployment(taught).deploy(version.label, override="a test of replies")
     (file,) = taught.paths.versions.glob("*.xeno")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

@@ -10,20 +10,20 @@ from ui.session import Session
 from ui.words import privacy
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Version
+from xeno.workers import gate_client
 
 
 def deploy(
     session: Session, ref: str, owner: QObject, after: Callable[[bool], None] | None = None
 ) -> None:
-    """Let the version `ref` ("base" too) answer from the next reply on.
+    """Send the version `ref` through the gate and let it answer from the next reply on; the
+    base model ("base") at once.
 
     `after` is told whether it worked; a failure is shown by the window.
     """
-    deployment = Deployment(session.profile)
 
     def work() -> Version | None:
-        deployment.deploy(ref)
-        return deployment.active()
+        return gate_client.deploy(session.profile, ref)
 
     _change(session, work, owner, after)
 

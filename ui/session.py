@@ -19,6 +19,7 @@ from xeno.assistant import Assistant
 from xeno.errors import InvalidValueError
 from xeno.events import HostReady, RunFinished
 from xeno.jobs.store import Queue
+from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
 from xeno.training.plan import TrainingPlan
@@ -139,6 +140,25 @@ class Session(QObject):
                 "; ".join(f"{_named(each['loc'])}{each['msg']}" for each in error.errors()) + ".",
                 "Change them in the advanced settings of the Training tab.",
             ) from error
+
+    def adopt(
+        self,
+        plan: TrainingPlan,
+        done: Callable[[], object],
+        failed: Callable[[BaseException], None],
+        *,
+        owner: QObject,
+    ) -> None:
+        """Make `plan` that of the next run, with its base; all as it was where that `failed`."""
+        folder = Path(plan.base)
+
+        def usable(_: BaseModel) -> None:
+            if folder != self.base():
+                self.use_base(None if folder == starter_folder() else folder)
+            self.set_plan(plan.model_dump(exclude={"base"}))
+            done()
+
+        self.do(lambda: inspect_base(folder, self.profile.home), usable, owner=owner, failed=failed)
 
     def use_base(self, folder: Path | None) -> None:
         """Chat and train on the base in `folder`; None is the starter."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from PyQt6.QtCore import pyqtSignal
@@ -19,18 +18,20 @@ from ui.widgets.flow import Flow
 from ui.widgets.fold import Fold
 from ui.widgets.forecast_panel import ForecastPanel
 from ui.widgets.notice import Notice
+from ui.widgets.plan_file_buttons import PlanFileButtons
 from ui.widgets.plan_form import PlanForm
 from ui.widgets.queue_panel import QueuePanel
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_setup import RunSetup
-from ui.widgets.run_view import ENDINGS, RunView
+from ui.widgets.run_view import ENDINGS, MEASURED, RunView
 from ui.widgets.runs_panel import RunsPanel
-from ui.words import count
+from ui.widgets.search_panel import SearchPanel
+from ui.words import count, share
 from xeno.errors import XenoError
 from xeno.events import Evaluated, RunFinished, RunStarted
-from xeno.models.base import BaseModel, inspect_base
-from xeno.models.starter import starter_folder
+from xeno.jobs.search import Trial
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import repeated
 from xeno.training.choice import Choice
 from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
@@ -60,6 +61,7 @@ class TrainingTab(QWidget):
         self._no_forecast = ""
         self._stopping = False
         self._begin_when_ready = False
+        self._trial = False
         self.form: PlanForm | None = None
         self.thread_of_run: TrainingThread | None = None
         self.notice = Notice(session.theme)
@@ -75,6 +77,7 @@ class TrainingTab(QWidget):
             self.result,
             self._start_card(),
             self._advanced_card(),
+            self._search_card(),
             self._queue_card(),
             self._history_card(),
         ):
@@ -119,6 +122,19 @@ class TrainingTab(QWidget):
         card.add(self.advanced_switch)
         return card
 
+    def _search_card(self) -> Card:
+        card = Card()
+        self.search = SearchPanel(self._session)
+        self.search.hide()
+        fold = self.search_switch = Fold(
+            self._session.theme, "Search &for settings", "Show the search for settings"
+        )
+        fold.toggled.connect(self.search.setVisible)
+        card.body.setContentsMargins(12, 8, 18, 8)
+        card.add(fold)
+        card.add(self.search)
+        return card
+
     def _history_card(self) -> Card:
         card = Card("Earlier runs")
         card.add(self.runs)
@@ -138,6 +154,8 @@ class TrainingTab(QWidget):
         self.setup.chosen.connect(self._tell_choices)
         self.runs.again.connect(self.begin_again)
         self.runs.resume.connect(self.resume)
+        self.search.use.connect(lambda plan: self.take_over(repeated(plan), self._say_taken_over))
+        self.search.ended.connect(self._search_ended)
         self._session.plan_changed.connect(self._show_plan)
         self._session.pairs_changed.connect(self.setup.count_pairs)
         self._feed.updated.connect(lambda _: self._forecast_known(""))
@@ -150,9 +168,13 @@ class TrainingTab(QWidget):
         if self.form is None:  # most never open it, and it takes time to make
             self.form = PlanForm(self._session.theme, ELSEWHERE)
             self.form.edited.connect(lambda name, value: self._session.set_plan({name: value}))
+            self.files = PlanFileButtons(self._session)
+            self.files.opened.connect(lambda plan: self.take_over(plan, self._say_taken_over))
+            self.advanced.add(self.files)
             self.advanced.add(self.form)
             self._show_plan()
             self._gate()
+        self.files.setVisible(shown)
         self.form.setVisible(shown)
 
     def _values(self) -> dict[str, Any]:
@@ -209,6 +231,9 @@ class TrainingTab(QWidget):
         self.runs.allow_runs(busy)
         if self.form is not None:
             self.form.allow_editing(busy)
+            self.files.allow_editing(busy)
+        blockers = self._feed.latest.blockers if self._feed.latest else ()
+        self.search.allow_search(blockers[0] if blockers else "", busy)
         if self._stopping:
             allow(self.stop, "The run is being stopped.")
         else:
@@ -254,26 +279,46 @@ class TrainingTab(QWidget):
 
     def begin_again(self, run: Run) -> None:
         """Take over the settings of `run`, then start as soon as the forecast allows it."""
-        session, folder = self._session, Path(run.plan.base)
 
-        def usable(_: BaseModel) -> None:
-            if folder != session.base():
-                session.use_base(None if folder == starter_folder() else folder)
-                self.setup.base.reload()
-            session.set_plan(run.plan.model_dump(exclude={"base"}))
+        def begin() -> None:
             self._begin_when_ready = True
             self._feed.refresh()
 
-        session.do(
-            lambda: inspect_base(folder, session.profile.home),
-            usable,
-            owner=self,
-            failed=self.notice.explain,
+        self.take_over(repeated(run.plan), begin)
+
+    def take_over(self, plan: TrainingPlan, then: Callable[[], object]) -> None:
+        """Make `plan` that of the next run, with its base if that can be used."""
+
+        def taken() -> None:
+            self.setup.base.reload()
+            then()
+
+        self._session.adopt(plan, taken, self.notice.explain, owner=self)
+
+    def _say_taken_over(self) -> None:
+        self._feed.refresh()
+        self._session.told.emit("The next run has these settings.", "")
+
+    def _search_ended(self, best: Trial) -> None:
+        if best.accuracy is None and best.loss is None:
+            self.notice.inform("The search has ended, and nothing was measured.", kind="warning")
+            return
+        self.notice.inform(
+            "The search has ended.",
+            f"Held-out preference accuracy of the best settings: {share(best.accuracy)}.",
+            action="&Use them",
+            do=lambda: self.take_over(repeated(best.run.plan), self._say_taken_over),
         )
 
     def _created(self, run_id: str) -> None:
         self.runs.reload()
+        self._trial = False
+        runs = Runs(self._session.profile.db)
+        self._session.do(lambda: runs.get(run_id).plan.trial, self._is_trial, owner=self)
         self._session.run_started.emit(run_id)
+
+    def _is_trial(self, trial: bool) -> None:
+        self._trial = trial
 
     def _begun(self, event: RunStarted) -> None:
         self.view.started(event)
@@ -284,7 +329,6 @@ class TrainingTab(QWidget):
 
     def _evaluated(self, event: Evaluated) -> None:
         self.view.evaluated(event)
-        self.result.evaluated(event)
 
     def _failed(self, error: BaseException) -> None:
         self.notice.explain(error)
@@ -294,13 +338,15 @@ class TrainingTab(QWidget):
     def _ended(self, event: RunFinished) -> None:
         self.thread_of_run = None
         self._stopping = False
-        self.view.ended(event)
+        measured = self._trial and event.status == "discarded"
+        words = MEASURED if measured else ENDINGS[event.status]
+        self.view.ended(event, words)
         self._gate()
-        self._say(ENDINGS[event.status])
+        self._say(words)
         self.result.finished(event)
         self.runs.reload()
         if self.notify.isChecked() and not self.isActiveWindow():
-            notification.notify("Training has ended", ENDINGS[event.status])
+            notification.notify("Training has ended", words)
         self._session.run_finished.emit(event)
         if event.version is not None:
             self._session.versions_changed.emit()

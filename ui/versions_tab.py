@@ -18,10 +18,12 @@ from ui.widgets.table import Table
 from ui.words import NONE, count, figure, moment, privacy, share, size
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry, Version
+from xeno.versions.retention import purge_expired
 
 STATES = {
     "candidate": "not checked yet",
     "checked": "checked",
+    "canary": "tried in some replies",
     "active": "answers now",
     "retired": "retired",
     "rolled_back": "rolled back",
@@ -98,6 +100,7 @@ class VersionsTab(QWidget):
         """Read the versions and the history of deployments again."""
 
         def read() -> tuple[list[Version], Version | None, bool]:
+            purge_expired(self._session.profile)
             versions = list(self._registry.all())
             return versions, self._deployment.active(), bool(self._deployment.history())
 
@@ -174,7 +177,8 @@ class VersionsTab(QWidget):
         answer = QMessageBox.question(
             self,
             f"Delete {version.label}?",
-            f"{version.label} is deleted for good. The privacy it has spent stays spent.",
+            f"{version.label} can be restored for 7 days (xeno versions restore). The privacy it "
+            "has spent stays spent.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )

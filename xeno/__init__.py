@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xeno.personalization.memory import ContextualMemory as ContextualMemory
     from xeno.privacy.analyzer import PrivacyAnalyzer as PrivacyAnalyzer
     from xeno.privacy.gaussian import DifferentialPrivacy as DifferentialPrivacy
+    from xeno.versions.control import ModelVersionControl as ModelVersionControl
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ _PUBLIC = {
     "ContextualMemory": "xeno.personalization.memory",
     "CustomModelTrainer": "xeno.personalization.intents",
     "DifferentialPrivacy": "xeno.privacy.gaussian",
+    "ModelVersionControl": "xeno.versions.control",
     "PerformanceTracker": "xeno.performance.metrics",
     "PersonalizationEngine": "xeno.personalization.engine",
     "PrivacyAnalyzer": "xeno.privacy.analyzer",

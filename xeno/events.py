@@ -128,6 +128,13 @@ class RunAudit(Message):
     plan: dict[str, bool | int | float | str | None]
 
 
+class CheckVersion(Message):
+    """Examine the version `address` at the gate. A StopTraining ends it."""
+
+    type: Literal["check_version"] = "check_version"
+    address: str
+
+
 class Quit(Message):
     """End the child in an orderly way."""
 
@@ -145,6 +152,7 @@ Command = Annotated[
     | TrainIntents
     | PredictIntent
     | RunAudit
+    | CheckVersion
     | Quit,
     Field(discriminator="type"),
 ]
@@ -200,6 +208,33 @@ class RunStarted(Message):
     resumed_at: int = 0
 
 
+class NoiseDrawn(Message):
+    """Kept with a private run before the noise of a step is drawn, and not sent.
+
+    It stays where a run goes back to a checkpoint (no field is called `step`), so that the
+    account can count every noisy step. `noisy_step` is of the stage, from 1; `stream` is the
+    number of the cipher stream among those that the stage has had. The last two are those of the
+    step's mechanism.
+    """
+
+    type: Literal["noise_drawn"] = "noise_drawn"
+    run_id: str
+    stage: int
+    stream: int
+    noisy_step: int
+    sample_rate: float
+    noise_multiplier: float
+
+
+class TrainerKilled(Message):
+    """Kept with a run whose trainer was ended by a SIGKILL that nobody here sent. `memory`:
+    probably because memory ran out, so that the next attempt computes in smaller parts."""
+
+    type: Literal["trainer_killed"] = "trainer_killed"
+    run_id: str
+    memory: bool
+
+
 class TrainingPaused(Message):
     """The run waits after `step` steps until the machine is fit for it; `reason` is a sentence."""
 
@@ -224,7 +259,8 @@ class Progress(Message):
 
     What is not a finite number, or has no value in an empty batch, is None: a gap in the curve.
     Speeds are of the run so far. `processor_share` counts all cores as 1, `temperature` is of
-    the processor in degrees Celsius; both are None where they are not measured.
+    the processor in degrees Celsius; both are None where they are not measured. `memory_bytes` is
+    what the trainer has taken of the machine's memory, or of the graphics card's.
     """
 
     type: Literal["progress"] = "progress"
@@ -239,6 +275,7 @@ class Progress(Message):
     pairs_per_second: float
     tokens_per_second: float = 0.0
     memory_bytes: int
+    memory_of: Literal["machine", "card"] = "machine"
     processor_share: float | None = None
     temperature: float | None = None
     eta_seconds: float
@@ -381,10 +418,27 @@ class AuditFinished(Message):
     found: dict[str, Any]
 
 
+class GateProgress(Message):
+    """How far the examination of a version is, from 0 to 1, and what it does."""
+
+    type: Literal["gate_progress"] = "gate_progress"
+    share: float
+    text: str
+
+
+class GateFinished(Message):
+    """The version was examined: the fields of `xeno.versions.gate.GateReport`."""
+
+    type: Literal["gate_finished"] = "gate_finished"
+    report: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
     | RunStarted
+    | NoiseDrawn
+    | TrainerKilled
     | TrainingPaused
     | TrainingContinued
     | Progress
@@ -398,7 +452,9 @@ Event = Annotated[
     | IntentsTrained
     | IntentPredicted
     | AuditProgress
-    | AuditFinished,
+    | AuditFinished
+    | GateProgress
+    | GateFinished,
     Field(discriminator="type"),
 ]
 

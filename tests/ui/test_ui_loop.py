@@ -83,7 +83,9 @@ def test_from_a_reply_to_a_version_and_back(
     assert "not private" in window.training.result.sentence.text()
 
     qtbot.mouseClick(window.training.result.deploy, LEFT)
-    qtbot.waitUntil(lambda: window.answering.text() == "v1 answers · not private")
+    qtbot.waitUntil(
+        lambda: window.answering.text() == "v1 answers · not private", timeout=LONG
+    )  # the gate asks its questions meanwhile
     _press(window, qtbot, Qt.Key.Key_N)
     second = _ask(window, qtbot)
     assert second != first

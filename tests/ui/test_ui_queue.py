@@ -87,6 +87,56 @@ def test_the_order_is_changed_by_keyboard_and_the_ends_say_so(
     qtbot.waitUntil(lambda: _shown(panel) == ["r1", "r3", "r2"])
 
 
+def test_a_job_is_brought_to_either_end_by_keyboard(
+    panel: QueuePanel, queue: Queue, qtbot: QtBot
+) -> None:
+    for name in ("r1", "r2", "r3"):
+        queue.add("default", name)
+    _wait_for(panel, qtbot, "r1", "r2", "r3")
+    _choose(panel, 2)
+    QTest.keyClick(panel.table, Qt.Key.Key_Home, ALT)
+    qtbot.waitUntil(lambda: _shown(panel) == ["r3", "r1", "r2"])
+    qtbot.waitUntil(lambda: panel.first.toolTip() == "It is the first of its priority.")
+    QTest.keyClick(panel.table, Qt.Key.Key_End, ALT)
+    qtbot.waitUntil(lambda: _shown(panel) == ["r1", "r2", "r3"])
+
+
+def test_jobs_that_have_ended_are_shown_on_request_and_left_alone(
+    panel: QueuePanel, queue: Queue, qtbot: QtBot
+) -> None:
+    queue.add("default", "r1")
+    gone = queue.add("default", "r2")
+    queue.cancel(gone.id)
+    _wait_for(panel, qtbot, "r1")
+    panel.ended.click()
+    qtbot.waitUntil(lambda: _shown(panel) == ["r1", "r2"])
+    assert "It was cancelled." in panel.model.records[1].note
+    _choose(panel, 1)
+    for control in (panel.up, panel.first, panel.priority, panel.cancel):
+        assert not control.isEnabled()
+        assert control.toolTip() == "It has ended."
+    panel.ended.click()
+    qtbot.waitUntil(lambda: _shown(panel) == ["r1"])
+
+
+def test_settings_of_the_queue_are_shown_and_kept_for_the_whole_machine(
+    panel: QueuePanel, queue: Queue, qtbot: QtBot
+) -> None:
+    queue.set_machine(ageing_hours=3)
+    dialog = panel.open_settings()
+    qtbot.waitUntil(lambda: dialog.rows["ageing_hours"].editor.widget.value() == 3.0)
+    longest = dialog.rows["longest_run_hours"].editor.widget
+    assert longest.text() == "no limit"
+    assert longest.accessibleName() == "Longest run"
+    longest.setValue(8)
+    qtbot.waitUntil(lambda: queue.machine().longest_run_hours == 8)
+    dialog.rows["concurrency"].editor.widget.setValue(4)
+    qtbot.waitUntil(lambda: panel.concurrency.value() == 4)
+    qtbot.mouseClick(dialog.rows["longest_run_hours"].reset, LEFT)
+    qtbot.waitUntil(lambda: queue.machine().longest_run_hours is None)
+    dialog.close()
+
+
 def test_the_priority_is_chosen_from_a_list(panel: QueuePanel, queue: Queue, qtbot: QtBot) -> None:
     queue.add("default", "r1")
     queue.add("default", "r2")
@@ -162,7 +212,8 @@ def test_how_many_run_at_once_is_set_for_the_whole_machine(
 
 def test_every_control_of_the_queue_has_a_name(panel: QueuePanel) -> None:
     controls = (panel.table, panel.add, panel.up, panel.down, panel.priority, panel.cancel)
-    for control in (*controls, panel.concurrency):
+    others = (panel.first, panel.last, panel.concurrency, panel.settings, panel.ended)
+    for control in (*controls, *others):
         assert control.accessibleName()
         assert control.focusPolicy() != Qt.FocusPolicy.NoFocus
 

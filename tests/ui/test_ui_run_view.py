@@ -19,9 +19,10 @@ from ui.main_window import MainWindow
 from ui.session import PLAN, Session
 from ui.widgets.charts_panel import ChartsPanel
 from ui.widgets.curve_plot import CurvePlot
+from ui.widgets.result_card import ResultCard
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.run_view import RunView
-from ui.widgets.runs_panel import RunsPanel
+from ui.widgets.runs_panel import PAGE, RunsPanel
 from xeno.events import (
     Evaluated,
     Event,
@@ -33,6 +34,7 @@ from xeno.events import (
     SampleReply,
 )
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import trial
 from xeno.training.plan import TrainingPlan
 from xeno.training.record import RunRecord
 
@@ -239,6 +241,14 @@ def test_a_resumed_run_shows_what_it_measured_before(view: RunView, qtbot: QtBot
     assert view.samples.rows[0].before.toPlainText() == "Happy …"
 
 
+def test_the_memory_that_is_shown_is_named(view: RunView, qtbot: QtBot) -> None:
+    view.begin()
+    view.progressed(progress(1))
+    qtbot.waitUntil(lambda: "2.0 GB of memory" in view.machine.text())
+    view.progressed(progress(2).model_copy(update={"memory_of": "card"}))
+    qtbot.waitUntil(lambda: "2.0 GB of the card's memory" in view.machine.text())
+
+
 def test_the_end_says_how_it_ended(view: RunView) -> None:
     view.ended(RunFinished(run_id="r", status="stopped", seconds=61.0))
     assert "what it had learned is kept" in view.pace.text()
@@ -276,6 +286,38 @@ def test_two_runs_are_compared_and_one_is_exported(
     shown.close()
 
 
+@pytest.mark.parametrize(
+    ("measure", "values", "shown"),
+    [
+        ("preference_accuracy", (0.5, 0.81, 0.7, 0.81), ["50 %", "81 %", "70 %", "81 %"]),
+        ("loss", (2.0, 1.0, 1.25, 1.0), ["2.000", "1.000", "1.250", "1.000"]),
+    ],
+)
+def test_the_result_shows_the_released_the_last_and_the_best_step(
+    session: Session,
+    qtbot: QtBot,
+    measure: str,
+    values: tuple[float, ...],
+    shown: list[str],
+) -> None:
+    names = (
+        f"heldout_{measure}_before",
+        *(f"{at}_{measure}" for at in ("heldout", "final", "best")),
+    )
+    metrics = dict(zip(names, values, strict=True))
+    metrics |= {"released_step": 40, "final_step": 60, "best_step": 40, "shorter_baseline": 0.25}
+    runs = Runs(session.profile.db)
+    run = runs.create(TrainingPlan(base="/models/small"))
+    runs.finish(run.id, "completed", metrics=metrics, version="v" * 64)
+    card = ResultCard(session)
+    qtbot.addWidget(card)
+    card.begin()
+    card.finished(RunFinished(run_id=run.id, status="completed", version="v" * 64, number=1))
+    figures = [card.figures[name] for name in ("Before", "Released", "Last step", "Best step")]
+    qtbot.waitUntil(lambda: [figure.text() for figure in figures] == shown)
+    assert card.steps.text() == "Released: step 40, Last step: step 60, Best step: step 40."
+
+
 def test_a_run_without_a_checkpoint_can_neither_go_on_nor_be_given_up(
     session: Session, panel: RunsPanel, qtbot: QtBot
 ) -> None:
@@ -304,6 +346,21 @@ def test_a_run_is_started_again_with_its_settings(
     assert session.setting(PLAN + "seed") == 5
 
 
+def test_a_trial_started_again_is_a_whole_run(
+    window: MainWindow, qtbot: QtBot, starter: Path
+) -> None:
+    session = window._session
+    plan = TrainingPlan(base=str(starter), private=False, force=True, steps_scale=2.0)
+    values = {"beta": 0.3}
+    window.tabs.setCurrentWidget(window.training)
+    window.training.begin_again(Runs(session.profile.db).create(trial(plan, values), queued=True))
+    qtbot.waitUntil(window.training.notice.isVisible, timeout=20_000)
+    taken = session.plan()
+    assert (taken.beta, taken.steps_scale, taken.samples) == (0.3, 2.0, True)
+    assert not taken.trial
+    assert not taken.force, "too few pairs are only trained on where that is asked for"
+
+
 def test_a_run_whose_base_is_gone_is_not_started_again(
     window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
@@ -313,6 +370,27 @@ def test_a_run_whose_base_is_gone_is_not_started_again(
     qtbot.waitUntil(window.training.notice.isVisible)
     assert "gone" in window.training.notice.what.text()
     assert window._session.plan().beta != 0.3
+
+
+def test_older_runs_are_counted_and_shown_on_request(
+    session: Session, panel: RunsPanel, qtbot: QtBot
+) -> None:
+    runs = Runs(session.profile.db)
+    plan = TrainingPlan(base="b")
+    with session.profile.db.transaction():
+        oldest = runs.create(plan, queued=True)
+        runs.finish(oldest.id, "interrupted")
+        for _ in range(PAGE + 10):
+            runs.create(plan, queued=True)
+    panel.reload()
+    qtbot.waitUntil(lambda: panel.model.rowCount() == PAGE)
+    assert panel.how_many.text() == "50 of 61 runs. Of the others 1 can be resumed."
+    assert panel.more.accessibleName()
+    qtbot.mouseClick(panel.more, LEFT)
+    qtbot.waitUntil(lambda: panel.model.rowCount() == PAGE + 11)
+    assert not panel.more.isVisible()
+    panel.table.choose_rows([PAGE + 10])
+    assert panel.go_on.isEnabled(), "the oldest can be resumed"
 
 
 def test_giving_up_asks_first(

@@ -200,6 +200,18 @@ def named(widget: QWidget, name: str, tip: str = "") -> QWidget:
     return widget
 
 
+def labelled(text: str, editor: QWidget) -> QWidget:
+    """An editor with its label at its left; they stay together where the line is broken."""
+    words = label(text, wrap=False)
+    words.setTextFormat(Qt.TextFormat.AutoText)
+    words.setBuddy(editor)
+    together = QWidget()
+    line = row(words, editor)
+    line.setContentsMargins(0, 0, 0, 0)
+    together.setLayout(line)
+    return together
+
+
 def on_key(where: QWidget, key: str, do: Callable[[], object]) -> None:
     """Call `do` when `key` is pressed while the focus is in `where`."""
     shortcut = QShortcut(QKeySequence(key), where)

@@ -3,95 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
-from PyQt6.QtCore import QModelIndex, QObject, Qt, QTimer
+from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
-from PyQt6.QtWidgets import QComboBox, QMessageBox, QSpinBox, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QMessageBox,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
-from ui.rows_model import Column, RowsModel
+from ui.queue_model import QueueModel, QueueRow, queue_rows
 from ui.session import Session
-from ui.widgets.basics import allow, button, label, row
+from ui.widgets.basics import allow, button, labelled
 from ui.widgets.flow import Flow
+from ui.widgets.queue_settings import QueueSettings
 from ui.widgets.table import Table
-from ui.words import NONE, duration, moment
 from xeno.errors import XenoError
-from xeno.jobs.foreground import HINDRANCES
-from xeno.jobs.job import PRIORITIES, REASONS, Job
-from xeno.jobs.policy import Situation, hindrance, ordered
+from xeno.jobs.job import PRIORITIES, Job
+from xeno.jobs.policy import Situation
 from xeno.jobs.store import Queue
 from xeno.jobs.submission import submit
 from xeno.training.forecast import forecast
 
 LOOK_MILLISECONDS = 2000
+Way = Literal["up", "down", "first", "last"]
+_Read = tuple[Situation, list[Job]]  # what waits and runs, and what has ended
 _NONE = "Choose a job in the table first."
-
-
-@dataclass(frozen=True)
-class QueueRow:
-    """A job as the table shows it. `ran` is in seconds; `first` and `last` say whether it is so
-    among the waiting jobs of its profile and priority."""
-
-    job: Job
-    note: str
-    ran: float
-    first: bool
-    last: bool
-
-
-def queue_rows(situation: Situation) -> list[QueueRow]:
-    """The running jobs, then the waiting ones in the order in which they are to go."""
-    waiting = ordered(situation)
-    running = [job for job in situation.jobs if job.state == "running"]
-
-    def row_of(job: Job) -> QueueRow:
-        peers = [
-            each.position
-            for each in waiting
-            if (each.profile, each.priority) == (job.profile, job.priority)
-        ]
-        return QueueRow(
-            job,
-            _note(job, situation),
-            job.seconds(situation.now),
-            job.state == "waiting" and job.position == min(peers),
-            job.state == "waiting" and job.position == max(peers),
-        )
-
-    return [row_of(job) for job in (*running, *waiting)]
-
-
-class QueueModel(RowsModel[QueueRow]):
-    """The rows of the queue. New figures of the same jobs leave the selection as it is."""
-
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(
-            [
-                Column("Profile", lambda row: row.job.profile),
-                Column("Run", lambda row: row.job.run_id[:8]),
-                Column("Priority", lambda row: row.job.priority),
-                Column("State", lambda row: row.job.state),
-                Column("Tries", lambda row: str(row.job.tries), right=True),
-                Column("Ran", lambda row: duration(row.ran) if row.job.tries else NONE),
-                Column("Note", lambda row: row.note),
-            ],
-            parent,
-        )
-
-    def show(self, records: list[QueueRow]) -> None:  # type: ignore[override]
-        """Replace what is shown."""
-        if [row.job.id for row in records] != [row.job.id for row in self.records]:
-            super().show(records)
-        elif records != self.records:
-            self.records = list(records)
-            last = self.index(self.rowCount() - 1, self.columnCount() - 1, QModelIndex())
-            self.dataChanged.emit(self.index(0, 0, QModelIndex()), last)
 
 
 class QueuePanel(QWidget):
     """The table of jobs with its controls, kept up to date while it can be seen.
 
-    Alt+Up and Alt+Down move the chosen job, Delete takes it out.
+    Alt with Up, Down, Home and End moves the chosen job, Delete takes it out.
     """
 
     def __init__(self, session: Session) -> None:
@@ -102,11 +51,14 @@ class QueuePanel(QWidget):
         self.model = QueueModel(self)
         self.table = Table("Queue of training runs", "Nothing waits.", sortable=False)
         self.table.show_model(self.model, stretch=6)
-        self.table.widths(9, 9, 8, 8, 5, 7)
+        self.table.widths(7, 9, 7, 8, 5, 7)
+        self.table.hide_when_narrow(640, 4, 5)
         self.table.setMinimumHeight(140)
         self.add = button("Add the next run to the &queue", name="Add the next run to the queue")
         self.up = button("Move u&p", tip="Earlier among the jobs of its priority (Alt+Up)")
         self.down = button("Move dow&n", tip="Later among the jobs of its priority (Alt+Down)")
+        self.first = button("To the top", tip="First among the jobs of its priority (Alt+Home)")
+        self.last = button("To the end", tip="Last among the jobs of its priority (Alt+End)")
         self.cancel = button("Ta&ke out…", name="Take the job out of the queue", tip="Delete")
         self.priority = QComboBox()
         self.priority.setAccessibleName("Priority of the chosen job")
@@ -116,13 +68,23 @@ class QueuePanel(QWidget):
         self.concurrency.setRange(1, 64)
         self.concurrency.setToolTip("A profile never has more than one.")
         self.concurrency.setKeyboardTracking(False)
+        self.settings = button("Queue settings…", tip="Longest run, ageing, fairness")
+        self.ended = QCheckBox("Show ended &jobs")
+        self.ended.setAccessibleName("Show jobs that have ended")
+        self._movers: dict[Way, QPushButton] = {
+            "up": self.up, "down": self.down, "first": self.first, "last": self.last
+        }  # fmt: skip
         line = Flow(
             self.add,
             self.up,
             self.down,
-            _labelled("P&riority", self.priority),
+            self.first,
+            self.last,
+            labelled("P&riority", self.priority),
             self.cancel,
-            _labelled("Runs at &once", self.concurrency),
+            labelled("Runs at &once", self.concurrency),
+            self.settings,
+            self.ended,
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -141,7 +103,14 @@ class QueuePanel(QWidget):
 
     def reload(self) -> None:
         """Read the queue again, off this thread."""
-        self._session.do(self._queue.situation, self._show, owner=self, key="queue")
+        self._session.do(self._read(), self._show, owner=self, key="queue")
+
+    def open_settings(self) -> QueueSettings:
+        """Show what holds for all profiles."""
+        dialog = QueueSettings(self._session, self)
+        dialog.changed.connect(self.reload)
+        dialog.open()
+        return dialog
 
     def choose(self, job_id: str) -> None:
         """Select the row of a job."""
@@ -153,14 +122,20 @@ class QueuePanel(QWidget):
 
     def _connect(self) -> None:
         self.add.clicked.connect(self._add)
-        self.up.clicked.connect(lambda: self._change(lambda job: self._queue.move(job, "up")))
-        self.down.clicked.connect(lambda: self._change(lambda job: self._queue.move(job, "down")))
+        for way, mover in self._movers.items():
+            mover.clicked.connect(partial(self._move, way))
+        self.settings.clicked.connect(self.open_settings)
+        self.ended.toggled.connect(lambda _: self.reload())
         self.cancel.clicked.connect(self._ask_cancel)
         self.priority.activated.connect(self._set_priority)
         self.concurrency.valueChanged.connect(self._set_concurrency)
         for keys, control in (
-            ("Alt+Up", self.up), ("Alt+Down", self.down), ("Del", self.cancel)
-        ):  # fmt: skip
+            ("Alt+Up", self.up),
+            ("Alt+Down", self.down),
+            ("Alt+Home", self.first),
+            ("Alt+End", self.last),
+            ("Del", self.cancel),
+        ):
             shortcut = QShortcut(QKeySequence(keys), self.table)
             shortcut.setContext(shortcut.context().WidgetShortcut)
             shortcut.activated.connect(control.click)
@@ -169,8 +144,13 @@ class QueuePanel(QWidget):
         selection.selectionChanged.connect(self._selected)
         self.model.modelReset.connect(self._restore)
 
-    def _show(self, situation: Situation) -> None:
-        self.model.show(queue_rows(situation))
+    def _read(self) -> Callable[[], _Read]:
+        ended, queue = self.ended.isChecked(), self._queue
+        return lambda: (queue.situation(), queue.jobs(ended=True) if ended else [])
+
+    def _show(self, found: _Read) -> None:
+        situation, ended = found
+        self.model.show(queue_rows(situation, ended))
         if not self.concurrency.hasFocus():
             self.concurrency.blockSignals(True)
             self.concurrency.setValue(situation.machine.concurrency)
@@ -193,8 +173,10 @@ class QueuePanel(QWidget):
         row = self.chosen
         why = self._why_not(row)
         waits = why or ("" if row and row.job.state == "waiting" else "It runs already.")
-        allow(self.up, waits or ("It is the first of its priority." if row and row.first else ""))
-        allow(self.down, waits or ("It is the last of its priority." if row and row.last else ""))
+        first = waits or ("It is the first of its priority." if row and row.first else "")
+        last = waits or ("It is the last of its priority." if row and row.last else "")
+        for way, mover in self._movers.items():
+            allow(mover, first if way in ("up", "first") else last)
         allow(self.priority, waits)
         asked = row is not None and row.job.cancel is not None
         allow(self.cancel, why or ("It was asked to end." if asked else ""))
@@ -206,19 +188,24 @@ class QueuePanel(QWidget):
             return _NONE if self.model.records else "Nothing waits."
         if row.job.profile != self._session.profile.name:
             return f"It belongs to the profile {row.job.profile}."
+        if row.job.ended is not None:
+            return "It has ended."
         return ""
 
     # Actions ------------------------------------------------------------------------------
+
+    def _move(self, way: Way) -> None:
+        self._change(lambda job: self._queue.move(job, way))
 
     def _change(self, work: Callable[[str], object]) -> None:
         row = self.chosen
         if row is None:
             return
-        job_id = row.job.id
+        job_id, read = row.job.id, self._read()
 
-        def change() -> Situation:
+        def change() -> _Read:
             work(job_id)
-            return self._queue.situation()
+            return read()
 
         self._session.do(change, self._show, owner=self)
 
@@ -230,13 +217,14 @@ class QueuePanel(QWidget):
 
     def _add(self) -> None:
         plan, profile, queue = self._session.plan(), self._session.profile, self._queue
+        read = self._read()
 
-        def work() -> Situation:
+        def work() -> _Read:
             ahead = forecast(profile, plan)
             if ahead.blockers:
                 raise XenoError("The run cannot be queued.", " ".join(ahead.blockers))
             submit(queue, profile, plan)
-            return queue.situation()
+            return read()
 
         self._session.do(work, self._show, owner=self)
 
@@ -272,24 +260,3 @@ class QueuePanel(QWidget):
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
         self._timer.stop()
         super().hideEvent(event)
-
-
-def _labelled(text: str, editor: QWidget) -> QWidget:
-    """An editor with its label at its left; they stay together where the line is broken."""
-    words = label(text, wrap=False)
-    words.setTextFormat(Qt.TextFormat.AutoText)
-    words.setBuddy(editor)
-    together = QWidget()
-    line = row(words, editor)
-    line.setContentsMargins(0, 0, 0, 0)
-    together.setLayout(line)
-    return together
-
-
-def _note(job: Job, situation: Situation) -> str:
-    if job.state == "running":
-        return "It was asked to end." if job.cancel else ""
-    why = hindrance(job, situation)
-    if why == "later":
-        return f"{REASONS[job.reason]} It is tried again at {moment(job.not_before)}."
-    return HINDRANCES[why]

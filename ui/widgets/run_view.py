@@ -30,6 +30,7 @@ ENDINGS = {
     "discarded": "The run was stopped and discarded.",
     "failed": "The run failed.",
 }
+MEASURED = "The trial has been measured. It makes no version."
 _PACE = 250  # ms between two changes of the words under the progress bar
 
 
@@ -171,11 +172,11 @@ class RunView(Card):
         """A line for the log."""
         self.log.write(event.text, event.level)
 
-    def ended(self, event: RunFinished) -> None:
-        """The run has ended."""
+    def ended(self, event: RunFinished, how: str = "") -> None:
+        """The run has ended; `how` says it in other words than its status."""
         if self.progress.maximum() == 0:
             self.progress.setRange(0, 1)
-        words = f"{ENDINGS[event.status]} It took {duration(event.seconds)}."
+        words = f"{how or ENDINGS[event.status]} It took {duration(event.seconds)}."
         self.log.write(words)
         self._show_pace()
         self.pace.setText(words)
@@ -185,7 +186,8 @@ class RunView(Card):
             view.setVisible(each == place)
 
     def _on_machine(self, event: Progress) -> list[str]:
-        words = [self._computes, f"{size(event.memory_bytes)} of memory"]
+        memory = "the card's memory" if event.memory_of == "card" else "memory"
+        words = [self._computes, f"{size(event.memory_bytes)} of {memory}"]
         if event.processor_share is not None:
             words.append(f"{share(event.processor_share)} of the processor")
         if event.temperature is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PyQt6.QtCore import pyqtSignal
@@ -9,18 +10,28 @@ from PyQt6.QtWidgets import QAbstractItemView, QFileDialog, QMessageBox, QVBoxLa
 
 from ui.rows_model import Column, RowsModel
 from ui.session import Session
-from ui.widgets.basics import allow, button
+from ui.widgets.basics import allow, button, label
 from ui.widgets.flow import Flow
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.table import Table
 from ui.words import NONE, count, duration, moment, share
 from xeno.store.files import write_atomic
 from xeno.store.runs import Run, Runs
-from xeno.training.record import record
+from xeno.training.record import LEFT_OUT, record
 
+PAGE = 50  # runs that are shown at first, and more with each press of the button
 _ONE = "Choose one run in the table first."
 _NOTHING_KEPT = "Only a run that was interrupted, and has a checkpoint, can go on."
 _TWO = "Choose two runs in the table first (Ctrl and a click, or Shift and an arrow key)."
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is shown, and of how many. `resumable` has the steps that are kept, by run."""
+
+    runs: list[Run]
+    resumable: dict[str, int]
+    total: int
 
 
 class RunsPanel(QWidget):
@@ -35,6 +46,7 @@ class RunsPanel(QWidget):
         self._runs = Runs(session.profile.db)
         self._busy = ""
         self._resumable: dict[str, int] = {}  # the steps that are kept, by run
+        self._most = PAGE
         self.model: RowsModel[Run] = RowsModel(
             [
                 Column("Created", lambda run: moment(run.created), lambda run: run.created),
@@ -56,6 +68,9 @@ class RunsPanel(QWidget):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.table.widths(15, 10, 11, 11, 9)
         self.table.setMinimumHeight(170)
+        self.how_many = label("", "muted", wrap=False)
+        self.more = button("Show mo&re", "link", name="Show more of the earlier runs")
+        self.more.clicked.connect(self.show_more)
         self.show_button = button("Sh&ow…", name="Show the run")
         self.compare = button("Co&mpare…", name="Compare two runs")
         self.repeat = button(
@@ -64,10 +79,14 @@ class RunsPanel(QWidget):
         self.go_on = button("Res&ume", name="Go on with the run from its last checkpoint")
         self.give_up = button("Gi&ve up…", "danger", name="Give the run up")
         self.export = button("&Export record…", name="Export the record of the run")
-        self.export.setToolTip("Plan, hashes, environment and measurements as JSON, without text")
+        self.export.setToolTip(
+            "Plan, hashes, environment and measurements as JSON, without text; of a private run "
+            "nothing that was measured on its pairs"
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
+        layout.addLayout(Flow(self.how_many, self.more))
         self.buttons = Flow(
             self.show_button, self.compare, self.go_on, self.repeat, self.export, self.give_up
         )
@@ -88,11 +107,18 @@ class RunsPanel(QWidget):
     def reload(self) -> None:
         """Read the runs again."""
 
-        def read() -> tuple[list[Run], dict[str, int]]:
+        most = self._most
+
+        def read() -> _Read:
             resumable = {each.run.id: each.step for each in self._runs.resumable()}
-            return self._runs.all(), resumable
+            return _Read(self._runs.all(most), resumable, self._runs.count())
 
         self._session.do(read, self._took_over, owner=self, key="runs")
+
+    def show_more(self) -> None:
+        """Show earlier runs, too."""
+        self._most += PAGE
+        self.reload()
 
     def chosen(self) -> list[Run]:
         """The selected runs, the earlier one first."""
@@ -119,6 +145,8 @@ class RunsPanel(QWidget):
             write_atomic(path, (found.model_dump_json(indent=1) + "\n").encode())
 
         done = f"The record of the run {run.id[:8]} is exported."
+        if run.plan.private:
+            done = f"{done} {LEFT_OUT}"
         self._session.do(work, lambda _: self._session.told.emit(done, str(path)), owner=self)
 
     def discard(self) -> None:
@@ -136,11 +164,18 @@ class RunsPanel(QWidget):
         if answer == QMessageBox.StandardButton.Yes:
             self.discard()
 
-    def _took_over(self, found: tuple[list[Run], dict[str, int]]) -> None:
-        runs, self._resumable = found
+    def _took_over(self, found: _Read) -> None:
+        self._resumable = found.resumable
         chosen = {run.id for run in self.chosen()}
-        self.model.show(runs)
-        self.table.choose_rows([n for n, run in enumerate(runs) if run.id in chosen])
+        self.model.show(found.runs)
+        self.table.choose_rows([n for n, run in enumerate(found.runs) if run.id in chosen])
+        shown, below = {run.id for run in found.runs}, len(found.runs) < found.total
+        words = f"{len(found.runs):,} of {count(found.total, 'run')}."
+        if hidden := len(found.resumable.keys() - shown):
+            words += f" Of the others {hidden:,} can be resumed."
+        self.how_many.setText(words)
+        for part in (self.how_many, self.more):
+            part.setVisible(below)
 
     def _outcome(self, run: Run) -> str:
         if run.id in self._resumable:

@@ -18,6 +18,8 @@ def note(job: Job, situation: Situation) -> str:
     if job.state != "waiting":
         return REASONS[job.reason]
     why = hindrance(job, situation)
+    if job.cancel:
+        return f"It was asked to end. {HINDRANCES[why]}"
     if why == "later":
         return f"{REASONS[job.reason]} It is tried again at {when(job.not_before)}.".strip()
     return HINDRANCES[why]

@@ -15,21 +15,30 @@ from xeno.events import LogLine, SampleReplies
 from xeno.store import files
 from xeno.store.profile import Profile
 from xeno.store.runs import Run, Runs
+from xeno.training.candidates import repeated
 from xeno.training.curves import CHARTS, Curves
 from xeno.training.record import Difference, compare, record
+from xeno.words import count
 
+_SHOWN = 50  # runs that are listed unless more are asked for
 _PLACES = 12  # values of a curve that are printed
 
 
 def add(commands: Commands) -> None:
     group = commands.group("runs", "list the training runs", show_runs)
-    group.add("list", "list the training runs", show_runs)
+    parser = group.add("list", "list the training runs, the newest first", show_runs)
+    how_many = parser.add_mutually_exclusive_group()
+    how_many.add_argument(
+        "--limit", type=int, metavar="N", help=f"how many (default: {_SHOWN})", default=_SHOWN
+    )
+    how_many.add_argument("--all", action="store_true", help="all of them")
     group.add("show", "show one run", show_run).add_argument("id", metavar="RUN")
     parser = group.add("compare", "how the second run differs from the first", compare_runs)
     parser.add_argument("first", metavar="RUN")
     parser.add_argument("second", metavar="RUN")
     parser = group.add("again", "train once more with the settings of a run", again)
     parser.add_argument("id", metavar="RUN")
+    parser.add_argument("--force", action="store_true", help="train although there are few pairs")
     parser.add_argument("--on-stop", **ON_STOP)
     parser = group.add("resume", "go on with a run that was interrupted", resume)
     parser.add_argument("id", nargs="?", metavar="RUN", help="the newest one if not given")
@@ -45,7 +54,8 @@ def show_runs(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
         runs = Runs(profile.db)
         runs.mark_interrupted()
-        found = runs.all()
+        limit = -1 if getattr(arguments, "all", False) else getattr(arguments, "limit", _SHOWN)
+        found, total = runs.all(limit), runs.count()
     output.table(
         ("run", "status", "created", "private", "accuracy", "version"),
         [
@@ -60,7 +70,9 @@ def show_runs(arguments: Namespace, output: Output) -> int | None:
             for each in found
         ],
     )
-    output.result({"runs": [_values(each) for each in found]})
+    if len(found) < total:
+        output.say(f"{len(found)} of {count(total, 'run')}; see 'xeno runs list --all'.")
+    output.result({"runs": [_values(each) for each in found], "total": total})
     return 0
 
 
@@ -123,7 +135,9 @@ def compare_runs(arguments: Namespace, output: Output) -> int | None:
 
 def again(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        plan = find(profile, arguments.id).plan
+        plan = repeated(find(profile, arguments.id).plan)
+        if arguments.force:
+            plan = plan.model_copy(update={"force": True})
         return carry_out(profile, plan, arguments.on_stop, output)
 
 
@@ -163,7 +177,9 @@ def export(arguments: Namespace, output: Output) -> int | None:
         path = Path(arguments.out).expanduser()
         files.write_atomic(path, (found.model_dump_json(indent=1) + "\n").encode())
         output.say(f"The record of the run {run.id[:8]} is in {path}.")
-        output.result({"run": run.id, "file": str(path)})
+        if found.left_out:
+            output.say(found.left_out)
+        output.result({"run": run.id, "file": str(path), "left_out": found.left_out})
     else:
         output.say(found.model_dump_json(indent=1))
         output.result(found.model_dump(mode="json"))
@@ -178,7 +194,7 @@ def find(profile: Profile, beginning: str) -> Run:
     """
     runs = Runs(profile.db)
     runs.mark_interrupted()
-    found = [each for each in runs.all(1_000_000) if each.id.startswith(beginning)]
+    found = [each for each in runs.all(-1) if each.id.startswith(beginning)]
     if len(found) != 1:
         raise InvalidValueError(
             f"There is no single run {beginning!r}.",

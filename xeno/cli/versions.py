@@ -1,58 +1,85 @@
-"""`xeno versions`, `xeno deploy`, `xeno rollback`: what was learned, and which of it answers."""
+"""`xeno versions`: what was learned, of which model, from what, and how much room it takes."""
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from typing import Any
 
+from xeno.cli import lineage
 from xeno.cli.commands import Commands
+from xeno.cli.lineage import of_model
 from xeno.cli.output import Output, size, when
 from xeno.cli.session import unlocked
-from xeno.models.base import inspect_base
-from xeno.store.profile import Profile
-from xeno.versions.deployment import Deployment
-from xeno.versions.registry import Registry, Version
+from xeno.store.database import Row
+from xeno.versions.activation import Activation
+from xeno.versions.control import ModelVersion, ModelVersionControl
+from xeno.versions.lifecycle import STATE_WORDS, changes
+from xeno.versions.records import ASSISTANT, Records, read_json
+from xeno.versions.retention import LEAST_KEPT, Retention, models, purge_expired
 from xeno.words import count
-from xeno.workers.host_client import base_folder
 
 
 def add(commands: Commands) -> None:
-    group = commands.group("versions", "list, show or delete versions", show_all)
-    group.add("list", "list the versions", show_all)
-    group.add("show", "show a version's manifest", show_one).add_argument("ref")
-    group.add("delete", "delete a version that is not active", delete).add_argument("ref")
-    deploy = commands.add("deploy", "let a version answer from the next reply on", deploy_one)
-    deploy.add_argument("ref", help="a version such as v3, a content address, or 'base'")
-    rollback = commands.add("rollback", "go back to the previous version, or a named one", back)
-    rollback.add_argument("ref", nargs="?", help="a version or 'base' (default: the previous)")
-    for parser in (deploy, rollback):
-        parser.add_argument("--reason", default="", help="why, kept in the history")
+    group = commands.group("versions", "list, tag, trace, delete and restore versions", show_all)
+    of_model(group.add("list", "list the versions of a model", show_all)).add_argument(
+        "--deleted", action="store_true", help="those that can be restored instead"
+    )
+    _with_ref(group.add("show", "show a version's manifest and history", show_one))
+    tag = _with_ref(group.add("tag", "name a version", tag_one))
+    tag.add_argument("tag", help="such as 'best'; another version that has it loses it")
+    untag = of_model(group.add("untag", "take a tag away", untag_one))
+    untag.add_argument("tag")
+    _with_ref(group.add("describe", "say what a version is", describe)).add_argument("text")
+    _with_ref(group.add("delete", "delete a version that is not in use", delete))
+    _with_ref(group.add("restore", "bring a deleted version back, for 7 days", restore))
+    lineage.add(group)
+    prune = of_model(group.add("prune", "delete old versions, never one that is needed", prune_all))
+    prune.add_argument("--keep", type=int, default=10, metavar="N", help="newest kept (10)")
+    prune.add_argument("--dry-run", action="store_true", help="only say which")
+    group.add("space", "show what versions take on the disk", space)
+    of_model(commands.add("list", "list the versions (as 'xeno versions list')", show_all))
 
 
 def show_all(arguments: Namespace, output: Output) -> int | None:
+    model = getattr(arguments, "model", ASSISTANT)
+    deleted = getattr(arguments, "deleted", False)
     with unlocked(arguments) as profile:
-        versions = Registry(profile).all()
-        active = Deployment(profile).active()
+        purge_expired(profile)
+        rows = Records(profile, model).rows(deleted=deleted)
+        tags = Records(profile, model).tags()
+        active = Activation(profile, model).address()
+        manifests = [read_json(row, "manifest") for row in rows]
     output.table(
-        ("version", "address", "state", "created", "epsilon", "accuracy", "size"),
+        ("version", "number", "address", "state", "created", "epsilon", "accuracy", "size", "tags"),
         [
             (
-                v.label,
-                v.address[:12],
-                v.state,
-                when(v.created),
-                _privacy(v),
-                v.manifest.metrics.get("heldout_preference_accuracy"),
-                size(v.bytes),
+                f"v{row['number']}",
+                _semantic(row),
+                row["address"][:12],
+                "deleted" if deleted else STATE_WORDS[row["state"]],
+                when(row["created"]),
+                _privacy(manifest),
+                _accuracy(manifest),
+                size(row["bytes"]),
+                ", ".join(tags.get(row["address"], ())),
             )
-            for v in versions
+            for row, manifest in zip(rows, manifests, strict=True)
         ],
+        empty="No version can be restored." if deleted else "There are no versions yet.",
     )
-    output.say(f"Answering: {'the base model' if active is None else active.label}")
+    in_use = next((f"v{row['number']}" for row in rows if row["address"] == active), None)
+    if not deleted:
+        nothing = "the base model" if model == ASSISTANT else "none"
+        output.say(f"{'Answering' if model == ASSISTANT else 'In use'}: {in_use or nothing}")
     output.result(
         {
-            "active": None if active is None else active.address,
-            "versions": [_values(version) for version in versions],
+            "model": model,
+            "active": active,
+            "versions": [
+                _values(row, manifest, tags.get(row["address"], ()))
+                for row, manifest in zip(rows, manifests, strict=True)
+            ],
         }
     )
     return 0
@@ -60,91 +87,159 @@ def show_all(arguments: Namespace, output: Output) -> int | None:
 
 def show_one(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        version = Registry(profile).get(arguments.ref)
-    values = _values(version)
+        records = Records(profile, arguments.model)
+        row = records.row(arguments.ref)
+        values = _values(row, read_json(row, "manifest"), records.tags().get(row["address"], ()))
+        values["history"] = [
+            {"state": each.state, "reason": each.reason, "created": each.created}
+            for each in changes(profile.db, row["address"])
+        ]
     for key, value in values.items():
-        if key != "manifest":
+        if key not in ("manifest", "history", "gate"):
             output.say(f"{key}: {value}")
     for key, value in values["manifest"].items():
         shown = count(len(value), "pair") if key == "pair_ids" else value
         output.say(f"  {key}: {shown}")
+    for each in values["history"]:
+        output.say(f"{when(each['created'])}  {STATE_WORDS[each['state']]}. {each['reason']}")
     output.result(values)
     return 0
 
 
+def tag_one(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile, ModelVersionControl(profile=profile) as control:
+        control.tag(arguments.model, arguments.ref, arguments.tag)
+        return _say(control.get_version(arguments.model, arguments.tag), "tagged", output)
+
+
+def untag_one(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        Records(profile, arguments.model).untag(arguments.tag)
+    output.say(f"No version is tagged {arguments.tag!r} any more.")
+    output.result({"untagged": arguments.tag})
+    return 0
+
+
+def describe(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile, ModelVersionControl(profile=profile) as control:
+        control.describe(arguments.model, arguments.ref, arguments.text)
+        return _say(control.get_version(arguments.model, arguments.ref), "described", output)
+
+
 def delete(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        registry = Registry(profile)
-        version = registry.get(arguments.ref)
-        registry.delete(version.address)
-    spent = " What it spent of the privacy stays spent." if version.manifest.private else ""
-    output.say(f"Version {version.label} is deleted.{spent}")
-    output.result({"deleted": version.address, "label": version.label})
+        row = Records(profile, arguments.model).delete(arguments.ref)
+    private = read_json(row, "manifest").get("private")
+    spent = " What it spent of the privacy stays spent." if private else ""
+    label = f"v{row['number']}"
+    output.say(
+        f"Version {label} is deleted; 'xeno versions restore {label}' brings it back for "
+        f"7 days.{spent}"
+    )
+    output.result({"deleted": row["address"], "label": label})
     return 0
 
 
-def deploy_one(arguments: Namespace, output: Output) -> int | None:
+def restore(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile, ModelVersionControl(profile=profile) as control:
+        found = control.restore(arguments.model, arguments.ref)
+    return _say(found, "there again", output)
+
+
+def prune_all(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        deployment = Deployment(profile)
-        deployment.deploy(arguments.ref, arguments.reason)
-        active = deployment.active()
-        _say_active(profile, active, output)
-    return 0
-
-
-def back(arguments: Namespace, output: Output) -> int | None:
-    with unlocked(arguments) as profile:
-        active = Deployment(profile).rollback(arguments.ref)
-        _say_active(profile, active, output)
-    return 0
-
-
-def _say_active(profile: Profile, active: Version | None, output: Output) -> None:
-    if active is None:
-        output.say("The base model answers from the next reply on.")
+        retention = Retention(profile, arguments.model)
+        rows = (retention.prunable if arguments.dry_run else retention.prune)(arguments.keep)
+    labels = [f"v{row['number']}" for row in rows]
+    freed = size(sum(row["bytes"] for row in rows))
+    if not rows:
+        output.say("Nothing is old enough, or all of it is needed.")
+    elif arguments.dry_run:
+        output.say(f"Would delete {', '.join(labels)} ({freed}).")
     else:
-        output.say(f"Version {active.label} answers from the next reply on ({_privacy(active)}).")
-    note = None if active is None else _other_base(profile, active)
-    if note:
-        output.say(note)
+        output.say(f"Deleted {', '.join(labels)}; {freed} will be free in 7 days.")
+    output.result({"labels": labels, "dry_run": arguments.dry_run, "least_kept": LEAST_KEPT})
+    return 0
+
+
+def space(arguments: Namespace, output: Output) -> int | None:
+    with unlocked(arguments) as profile:
+        purge_expired(profile)
+        found = [Retention(profile, model).space() for model in models(profile)]
+    output.table(
+        ("model", "versions", "size", "can be restored", "size of these"),
+        [
+            (each.model, each.versions, size(each.bytes), each.deleted, size(each.deleted_bytes))
+            for each in found
+        ],
+        empty="There are no versions yet.",
+    )
     output.result(
         {
-            "active": None if active is None else active.address,
-            "label": "base" if active is None else active.label,
-            "note": note,
+            "models": [
+                {
+                    "model": each.model,
+                    "versions": each.versions,
+                    "bytes": each.bytes,
+                    "deleted": each.deleted,
+                    "deleted_bytes": each.deleted_bytes,
+                }
+                for each in found
+            ]
         }
     )
+    return 0
 
 
-def _other_base(profile: Profile, active: Version) -> str | None:
-    base = inspect_base(base_folder(profile), profile.home)
-    if base.base_hash == active.base_hash:
-        return None
-    return (
-        f"{active.label} was trained on {active.manifest.base_name}, and the chat uses "
-        f"{base.name}: until you choose that base with 'xeno base DIR', the base model answers."
+def _with_ref(parser: ArgumentParser) -> ArgumentParser:
+    parser.add_argument("ref", help="a number, v3, v1.2.0, a tag or a content address")
+    return of_model(parser)
+
+
+def _say(version: ModelVersion, what: str, output: Output) -> int:
+    output.say(f"v{version.version} ({version.semantic}) is {what}.")
+    output.result(
+        {
+            "address": version.address,
+            "label": f"v{version.version}",
+            "tags": list(version.tags),
+            "description": version.description,
+        }
     )
+    return 0
 
 
-def _privacy(version: Version) -> str:
-    epsilon = version.manifest.epsilon
-    if not version.manifest.private or epsilon is None:
-        return "not private"
-    return f"epsilon {epsilon:.3g}"
+def _semantic(row: Row) -> str:
+    return f"v{row['major']}.{row['minor']}.{row['patch']}"
 
 
-def _values(version: Version) -> dict[str, Any]:
+def _privacy(manifest: Mapping[str, Any]) -> str | None:
+    if "private" not in manifest:
+        return None
+    epsilon = manifest.get("epsilon")
+    return "not private" if epsilon is None else f"epsilon {epsilon:.3g}"
+
+
+def _accuracy(manifest: Mapping[str, Any]) -> float | None:
+    metrics = manifest.get("metrics", {})
+    found = metrics.get("heldout_preference_accuracy", metrics.get("accuracy"))
+    return None if found is None else float(found)
+
+
+def _values(row: Row, manifest: Mapping[str, Any], tags: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "number": version.number,
-        "label": version.label,
-        "address": version.address,
-        "state": version.state,
-        "created": version.created,
-        "bytes": version.bytes,
-        "description": version.description,
-        "run": version.run_id,
-        "private": version.manifest.private,
-        "epsilon": version.manifest.epsilon,
-        "gate": version.gate,
-        "manifest": version.manifest.model_dump(mode="json"),
+        "number": row["number"],
+        "label": f"v{row['number']}",
+        "semantic": _semantic(row),
+        "address": row["address"],
+        "state": row["state"],
+        "tags": list(tags),
+        "created": row["created"],
+        "bytes": row["bytes"],
+        "description": row["description"],
+        "run": row["run_id"],
+        "private": manifest.get("private", False),
+        "epsilon": manifest.get("epsilon"),
+        "gate": read_json(row, "gate"),
+        "manifest": manifest,
     }

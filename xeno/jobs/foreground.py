@@ -43,11 +43,12 @@ HINDRANCES: dict[Hindrance, str] = {
 class JobRun:
     """A run that goes through the queue with this process waiting for it.
 
-    Exactly one of `plan`, `resume` and `taken` says which.
+    Exactly one of `plan`, `resume`, `queued` and `taken` says which.
 
     Args:
         plan: a new run of this plan, at high priority.
         resume: the id of an earlier run that can go on, at high priority.
+        queued: a job of before that waits; where another program runs it, its end is waited for.
         taken: a job that `leases` has claimed already.
         on_event: called with the run's events; the last one is RunFinished.
         on_run: called with the run's id and its plan when it is known which run it is.
@@ -61,19 +62,21 @@ class JobRun:
         *,
         plan: TrainingPlan | None = None,
         resume: str | None = None,
+        queued: Job | None = None,
         taken: Job | None = None,
         on_event: Callable[[Event], None] = lambda _: None,
         on_run: Callable[[str], None] = lambda _: None,
         leases: Leases | None = None,
     ) -> None:
-        if sum(given is not None for given in (plan, resume, taken)) != 1:
-            raise ValueError("one of plan, resume and taken")
-        self.job = taken
+        if sum(given is not None for given in (plan, resume, queued, taken)) != 1:
+            raise ValueError("one of plan, resume, queued and taken")
+        self.job = taken or queued
         self.failure: Failure | None = None  # why the run failed, once it has
         self._queue = queue
         self._profile = profile
         self._plan = plan
         self._resume = resume
+        self._taken = taken
         self._on_event = on_event
         self._on_run = on_run
         self._own = leases is None
@@ -144,10 +147,9 @@ class JobRun:
             XenoError: if it could not be queued.
         """
         try:
-            given = self.job  # claimed by whoever made this object
-            if given is None:
+            given = self._taken  # claimed by whoever made this object
+            if self.job is None:
                 self.job = self._submitted()
-            assert self.job is not None
             self._on_run(self.job.run_id)
             while True:
                 taken = given or self._turn()

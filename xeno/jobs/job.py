@@ -12,6 +12,7 @@ Priority = Literal["high", "medium", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 
 LEASE_SECONDS = 60.0  # how long a job stays with a worker that is not heard of
+GRACE_SECONDS = 30.0  # and how long after that was found, if its process may still live
 
 State = Literal["waiting", "running", "completed", "stopped", "discarded", "failed"]
 
@@ -61,7 +62,8 @@ class Job:
         lease: until when it is `worker`'s without another word from there.
         renewed: when `worker` was heard last.
         reserved: the worker that wants to run it itself, as long as that one is there.
-        cancel: what was asked of it while it ran: keep what was learned, or discard it.
+        cancel: what was asked of it while it ran: keep what was learned, or discard it. It holds
+            until that is done, by whichever worker.
     """
 
     id: str

@@ -8,7 +8,7 @@
 A job belongs to the worker that claimed it for as long as the lease is renewed. Every later word
 names the job, the worker and the try: once another has the job, the words of the earlier one
 count no more. A lease that is not renewed lapses, at once when the worker's process is found to
-be gone; the job then waits again.
+be gone, otherwise GRACE_SECONDS after it was found to be over; the job then waits again.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ class Leases:
             now, me = situation.now, self.worker
             self._file.write(
                 "UPDATE jobs SET state = 'running', started = ?, renewed = ?, lease = ?,"
-                " tries = tries + 1, worker = ?, pid = ?, birth = ?, cancel = NULL, reason = ''"
-                " WHERE id = ?",
+                " tries = tries + 1, worker = ?, pid = ?, birth = ?, reason = '' WHERE id = ?",
                 (now, now, now + LEASE_SECONDS, me.id, me.pid, me.birth, mine.id),
             )
         return self._queue.get(mine.id)
@@ -72,8 +71,7 @@ class Leases:
                 return None
             self._charge(taken.id)
             self._file.write(
-                "UPDATE jobs SET lease = ? WHERE id = ?",
-                (self._queue.clock() + LEASE_SECONDS, taken.id),
+                "UPDATE jobs SET lease = renewed + ? WHERE id = ?", (LEASE_SECONDS, taken.id)
             )
         return self._queue.get(taken.id)
 

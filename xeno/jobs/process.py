@@ -1,15 +1,12 @@
-"""Who a process is, so that one that has ended is not taken for another with its number."""
+"""Who a worker of the queue is, so that its process is not taken for another with its number."""
 
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
-import psutil
+from xeno.store.processes import birth
 
 
 @dataclass(frozen=True)
@@ -19,43 +16,3 @@ class Identity:
     pid: int = field(default_factory=os.getpid)
     birth: str = field(default_factory=lambda: birth(os.getpid()) or "")
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-
-def gone(pid: int, born: str) -> bool:
-    """Whether the process `pid` that was born as `born` has certainly ended.
-
-    Of a process before a reboot, on another machine or in another container nothing is
-    certain from here: its lease decides.
-    """
-    if born.partition(":")[0] != _world():
-        return False
-    return birth(pid) != born
-
-
-def birth(pid: int) -> str | None:
-    """Where and when the process `pid` was born; None if there is none.
-
-    Linux counts the start in ticks since boot, which setting the clock does not change.
-    """
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        if sys.platform == "linux":
-            fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2]
-            return f"{_world()}:{fields.split()[19]}"
-        return f"{_world()}:{process.create_time():.2f}"
-    except (psutil.Error, OSError, IndexError):
-        return None
-
-
-@cache
-def _world() -> str:
-    """The boot and the process namespace in which numbers of processes mean something."""
-    if sys.platform != "linux":
-        return sys.platform
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"  # noqa: PTH115
-    except OSError:
-        return "linux"

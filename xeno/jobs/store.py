@@ -21,11 +21,12 @@ from pydantic import ValidationError
 
 from xeno.errors import InvalidValueError
 from xeno.jobs.database import QueueFile
-from xeno.jobs.job import Job, Limits, Priority, Reason, State
+from xeno.jobs.job import GRACE_SECONDS, LEASE_SECONDS, Job, Limits, Priority, Reason, State
 from xeno.jobs.machine import MachineSettings
 from xeno.jobs.policy import Situation, Worker, decayed
-from xeno.jobs.process import Identity, gone
+from xeno.jobs.process import Identity
 from xeno.paths import Home
+from xeno.store.processes import gone
 
 PRESENCE_SECONDS = 30.0  # a worker that has not asked for work so long is not there
 LAPSE_SECONDS = 30.0  # time to cancel a job that took its program, or the machine, down
@@ -202,7 +203,8 @@ class Queue:
         with self.file.change(durable=True):
             job = self._open(job_id, ("waiting",))
             self.file.write(
-                "UPDATE jobs SET priority = 'high', not_before = 0, reserved = ? WHERE id = ?",
+                "UPDATE jobs SET priority = 'high', not_before = 0, reserved = ?, cancel = NULL"
+                " WHERE id = ?",
                 (reserved.id if reserved else None, job.id),
             )
             if reserved is not None:
@@ -212,6 +214,9 @@ class Queue:
     def cancel(self, job_id: str, *, keep: bool = False) -> Job:
         """Take a waiting job out; ask for the end of a running one.
 
+        One that was asked and lost its worker waits to be ended so by another; asked again, it
+        is discarded, and asked once more it leaves the queue.
+
         Args:
             keep: a running one releases what it has learned so far as a version.
 
@@ -220,12 +225,13 @@ class Queue:
         """
         with self.file.change(durable=True):
             job = self._open(job_id, ("waiting", "running"))
-            if job.state == "waiting":
+            if job.state == "waiting" and job.cancel in (None, "discard"):
                 self.end(job.id, "discarded", "asked")
             else:
                 # A second word may turn keep into discard, never the other way: by then the
                 # first one has discarded.
-                wanted = "keep" if keep and job.cancel != "discard" else "discard"
+                keep = keep and job.state == "running" and job.cancel != "discard"
+                wanted = "keep" if keep else "discard"
                 self.file.write("UPDATE jobs SET cancel = ? WHERE id = ?", (wanted, job.id))
         return self.get(job.id)
 
@@ -287,15 +293,24 @@ class Queue:
         self.file.write("DELETE FROM workers WHERE until <= ?", (now,))
 
     def lapse(self) -> None:
-        """Jobs whose worker is not heard of wait again. Not as failed: it was not their fault."""
+        """Jobs whose worker is not heard of wait again. Not as failed: it was not their fault.
+
+        One that was asked to end waits as well, for who has its profile open: only there can
+        what it learned be released, or its checkpoints be destroyed.
+        """
         now = self.clock()
         for row in self.file.read("SELECT * FROM jobs WHERE state = 'running'"):
-            if row["lease"] > now and not self.has_ended(row["pid"], row["birth"]):
-                continue
-            if row["cancel"] is None:
-                self.wait_again(row["id"], "lapsed", LAPSE_SECONDS)
-            else:  # it was to end anyway
-                self.end(row["id"], "discarded", "asked")
+            if not self.has_ended(row["pid"], row["birth"]):
+                if row["lease"] > now:
+                    continue
+                if row["lease"] <= row["renewed"] + LEASE_SECONDS:
+                    # The computer may have slept, or its clock was set: whoever wakes first does
+                    # not take what another would renew in a moment.
+                    self.file.write(
+                        "UPDATE jobs SET lease = ? WHERE id = ?", (now + GRACE_SECONDS, row["id"])
+                    )
+                    continue
+            self.wait_again(row["id"], "lapsed", 0.0 if row["cancel"] else LAPSE_SECONDS)
 
     def wait_again(self, job_id: str, reason: Reason, delay: float) -> None:
         """The job waits for another try, which begins in `delay` seconds at the earliest."""

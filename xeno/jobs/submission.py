@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
+from xeno.errors import InvalidValueError
 from xeno.jobs.job import Job, Limits, Priority
 from xeno.jobs.process import Identity
 from xeno.jobs.store import Queue
@@ -56,10 +58,16 @@ def limits(plan: TrainingPlan) -> Limits:
 
 
 def settle(queue: Queue, profile: Profile) -> list[str]:
-    """Discard the runs of `profile` that wait for the queue but were taken out of it while the
-    profile was locked; their ids."""
+    """Discard the runs of `profile` that were taken out of the queue, or were to be discarded,
+    while the profile was locked; their ids."""
     runs = Runs(profile.db)
-    gone = []
+    gone: list[str] = []
+    for ended in queue.jobs(ended=True):
+        if (ended.profile, ended.state, ended.cancel) == (profile.name, "discarded", "discard"):
+            runs.mark_interrupted()
+            with contextlib.suppress(InvalidValueError):  # it had ended before, or is not here
+                runs.discard(ended.run_id)
+                gone.append(ended.run_id)
     for run in runs.queued():
         job = queue.of_run(run.id)
         if job is None and time.time() - run.created < _BEING_ADDED:

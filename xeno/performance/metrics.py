@@ -110,7 +110,7 @@ class PerformanceTracker(OfUser):
             row["address"]: row
             for row in self._profile.db.read(
                 "SELECT address, 'v' || number AS label, manifest ->> 'private' AS private, "
-                "manifest ->> 'epsilon' AS epsilon FROM versions"
+                "manifest ->> 'epsilon' AS epsilon FROM versions WHERE model = 'assistant'"
             )
         }
         return [

@@ -1,8 +1,9 @@
 """What the user means: examples of intents, the classifier learned from them, and the replies.
 
-Examples and templates are rows of the profile's database; the classifier is one encrypted file
-beside it. Everything can be used from several threads and processes at once: a classifier that
-another one has trained is used from the next prediction on.
+Examples and templates are rows of the profile's database; the trained classifiers are versions of
+the model "intent_classifier" (`xeno.personalization.intent_versions`). Everything can be used from
+several threads and processes at once: a classifier that another one has trained is used from the
+next prediction on.
 """
 
 from __future__ import annotations
@@ -19,20 +20,18 @@ from typing import Any
 
 from xeno.errors import InvalidValueError
 from xeno.personalization.classifier import UNKNOWN, Fit, IntentModel, Prediction, encoder_of, fit
+from xeno.personalization.intent_versions import IntentVersions
 from xeno.personalization.sentence_encoder import SentenceEncoder
-from xeno.store import files
 from xeno.store.conversations import valid_text
 from xeno.store.database import Connection, Row
 from xeno.store.profile import Profile
 from xeno.store.user import OfUser
-from xeno.versions.container import read_encrypted, write_encrypted
 
 LEAST_EXAMPLES = 50
 LONGEST_INPUT = 20_000
 ENCODER = "intents.encoder"
 AUTOMATIC = "intents.automatic"
 _TRAINED = "intents.trained"
-_ASSOCIATED = b"xeno intent classifier"
 _FEW = 10  # new examples that are worth learning from again
 _PART = 0.1  # of those learned from, so that learning again stays rare as they grow
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -72,9 +71,9 @@ class CustomModelTrainer(OfUser):
     ) -> None:
         super().__init__(user_id, profile=profile)
         self._db = self._profile.db
-        self._path: Path = self._profile.paths.folder / "intents" / "classifier.sealed"
+        self._versions = IntentVersions(self._profile)
         self._lock = threading.Lock()
-        self._model: tuple[object, IntentModel] | None = None
+        self._model: tuple[str, IntentModel] | None = None  # by content address
         self._encoder: SentenceEncoder | None = None
         self._learning: threading.Thread | None = None
         self._elsewhere = learn_again
@@ -197,10 +196,9 @@ class CustomModelTrainer(OfUser):
             )
         except InvalidValueError as error:
             return {"success": False, "error": str(error), "examples_used": len(rows)}
-        files.private_folder(self._path.parent)
         content = model.to_bytes()
-        with files.locked(self._path.with_suffix(".lock")):
-            write_encrypted(self._path, content, self._key, _ASSOCIATED)
+        with self._db.transaction():
+            self._versions.keep(content, asdict(found))
             trained = asdict(found) | {
                 "time": time.time(),
                 "through": max(row["created"] for row in rows),
@@ -278,12 +276,10 @@ class CustomModelTrainer(OfUser):
             thread.join()
 
     def forget_classifier(self) -> None:
-        """Delete the classifier; the examples stay."""
+        """Delete all classifiers; the examples stay."""
         self.wait()
-        files.private_folder(self._path.parent)
-        with files.locked(self._path.with_suffix(".lock")):
-            self._path.unlink(missing_ok=True)
-            self._profile.set_setting(_TRAINED, None)
+        self._versions.forget()
+        self._profile.set_setting(_TRAINED, None)
 
     # A sentence encoder -----------------------------------------------------------------
 
@@ -361,10 +357,6 @@ class CustomModelTrainer(OfUser):
         self.wait()
         super().close()
 
-    @property
-    def _key(self) -> bytes:
-        return self._profile.key.subkey("intents")
-
     def _learn_again(self) -> None:
         try:
             self.train_intent_classifier()
@@ -372,22 +364,20 @@ class CustomModelTrainer(OfUser):
             _log.warning("intents were not learned again: %s", type(error).__name__)
 
     def _classifier(self) -> IntentModel:
-        """The model in the file, read again when the file is another one."""
+        """The model in use, read again when another one is."""
         with self._lock:
-            try:
-                found = self._path.stat()
-            except FileNotFoundError:
+            in_use = self._versions.in_use()
+            if in_use is None:
                 raise InvalidValueError(
                     "No intents are learned yet.",
                     f"There are {self.count()} examples; {LEAST_EXAMPLES} with an intent are "
                     "needed.",
                     "Add examples, then train the intent classifier.",
-                ) from None
-            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-            if self._model is None or self._model[0] != stamp:
-                content = read_encrypted(self._path, self._key, _ASSOCIATED)
+                )
+            if self._model is None or self._model[0] != in_use:
+                content = self._versions.read()
                 model = IntentModel.from_bytes(content, self._needed_encoder(encoder_of(content)))
-                self._model = (stamp, model)
+                self._model = (self._versions.in_use() or in_use, model)
             return self._model[1]
 
     def _needed_encoder(self, wanted: str | None) -> SentenceEncoder | None:

@@ -154,7 +154,8 @@ class PrivacyAnalyzer:
             ledger.rules(self._unit),
         )
         open_versions = profile.db.read(
-            "SELECT number FROM versions WHERE NOT (manifest ->> 'private') ORDER BY number"
+            "SELECT number FROM versions WHERE model = 'assistant' AND purged IS NULL "
+            "AND NOT (manifest ->> 'private') ORDER BY number"
         )
         return {
             "total_operations": sum(entry.kind in _RELEASES for entry in entries),

@@ -114,6 +114,20 @@ def hold(path: Path, patience: float) -> int | None:
     return handle
 
 
+def held(path: Path) -> bool:
+    """Whether another holds the lock file `path`; False where there is none.
+
+    Raises:
+        StorageFullError: if it cannot be opened.
+    """
+    if not path.exists():
+        return False
+    handle = hold(path, 0.0)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
+
+
 def _locked_now(handle: int) -> bool:
     try:
         if sys.platform == "win32":

@@ -185,7 +185,7 @@ class PairBrowser:
         """Content addresses of the versions that learned from the pair, the oldest first."""
         rows = self._db.read(
             "SELECT v.address FROM version_pairs JOIN versions v USING (address) "
-            "WHERE pair_id = ? ORDER BY v.number",
+            "WHERE pair_id = ? AND v.deleted IS NULL ORDER BY v.number",
             (pair_id,),
         )
         return [str(row["address"]) for row in rows]

@@ -6,14 +6,14 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import psutil
-
 from xeno.errors import InvalidValueError, RunGoingOnError
-from xeno.events import Event, Failure, Message, decode_event, encode
+from xeno.events import Event, Failure, Message, NoiseDrawn, TrainerKilled, decode_event, encode
+from xeno.paths import ProfilePaths
+from xeno.store import files, processes
 from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.database import Database, Row
 from xeno.training.plan import TrainingPlan
@@ -23,6 +23,7 @@ RunStatus = Literal[
 ]
 
 _RESUMABLE = ("interrupted", "failed")
+_PROCESS = "run.process"  # the setting that says which process the run that goes on has
 _GOING = "status IN ('waiting', 'running') AND process_id IS NOT NULL"  # not in the queue
 
 
@@ -88,6 +89,8 @@ class Runs:
                 (run_id, time.time(), None if queued else os.getpid(), plan.model_dump_json()),
             )
             self._keys.make(run_id)
+            if not queued:
+                self._note_process(run_id, os.getpid())
         return self.get(run_id)
 
     def resumable(self) -> list[Resumable]:
@@ -119,6 +122,7 @@ class Runs:
                 "failure = NULL, process_id = ?",
                 os.getpid(),
             )
+            self._note_process(run_id, os.getpid())
         return self.get(run_id)
 
     def require_resumable(self, run_id: str) -> None:
@@ -155,6 +159,15 @@ class Runs:
                 (run_id, step),
             )
 
+    def noisy_steps(self, run_id: str) -> list[NoiseDrawn]:
+        """The notes of the noisy steps of all attempts at the run."""
+        return [NoiseDrawn.model_validate_json(each) for each in self._of(run_id, "noise_drawn")]
+
+    def kills(self, run_id: str) -> list[TrainerKilled]:
+        """How often the run's trainer was killed and nobody here had asked for it."""
+        found = self._of(run_id, "trainer_killed")
+        return [TrainerKilled.model_validate_json(each) for each in found]
+
     def last_step(self, run_id: str) -> int:
         """The highest step that any event of the run tells of, 0 without one."""
         row = self._db.one(
@@ -180,11 +193,27 @@ class Runs:
         )
         return [_run(row) for row in rows]
 
+    def some(self, ids: Sequence[str]) -> list[Run]:
+        """Those of the runs `ids` that there are, in the order in which they were created."""
+        places = ", ".join("?" * len(ids))
+        rows = self._db.read(
+            f"SELECT * FROM runs WHERE id IN ({places}) ORDER BY created, rowid", list(ids)
+        )
+        return [_run(row) for row in rows]
+
+    def count(self) -> int:
+        """How many runs there are."""
+        row = self._db.one("SELECT count(*) FROM runs")
+        assert row is not None
+        return int(row[0])
+
     def start(self, run_id: str, process_id: int) -> None:
         """The trainer with `process_id` begins."""
-        self._set(
-            run_id, "status = 'running', started = ?, process_id = ?", time.time(), process_id
-        )
+        with self._db.transaction():
+            self._set(
+                run_id, "status = 'running', started = ?, process_id = ?", time.time(), process_id
+            )
+            self._note_process(run_id, process_id)
 
     def describe(
         self, run_id: str, base_hash: str, data_hash: str, environment: Mapping[str, Any]
@@ -235,11 +264,20 @@ class Runs:
         rows = self._db.read("SELECT event FROM run_events WHERE run_id = ? ORDER BY seq", [run_id])
         return [decode_event(row["event"]) for row in rows]
 
+    def _of(self, run_id: str, kind: str) -> list[str]:
+        """The run's events of one type, as they are kept."""
+        rows = self._db.read(
+            "SELECT event FROM run_events WHERE run_id = ? "
+            "AND json_extract(event, '$.type') = ? ORDER BY seq",
+            (run_id, kind),
+        )
+        return [row["event"] for row in rows]
+
     def mark_interrupted(self) -> list[Run]:
         """Mark the runs whose process is gone without a word; the ones just marked."""
         with self._db.transaction():
             rows = self._db.read(f"SELECT * FROM runs WHERE {_GOING}")
-            gone = [run for run in map(_run, rows) if not _alive(run)]
+            gone = [run for run in map(_run, rows) if not self._alive(run)]
             for run in gone:
                 self._set(run.id, "status = 'interrupted', finished = ?", time.time())
         return [self.get(run.id) for run in gone]
@@ -254,24 +292,32 @@ class Runs:
                 "Wait until it has ended, or stop it where it was started.",
             )
 
+    def _alive(self, run: Run) -> bool:
+        """Whether the run's process lives.
+
+        Of one before a reboot or in another container only the lock tells, which a trainer holds
+        while it lives; its program, while it starts the trainer, is not known from here.
+        """
+        row = self._db.one("SELECT value FROM settings WHERE key = ?", (_PROCESS,))
+        noted = {} if row is None else json.loads(row["value"])
+        born = str(noted.get("birth", "")) if noted.get("run") == run.id else ""
+        if run.process_id is not None and processes.known_here(born):
+            return not processes.gone(run.process_id, born)
+        return files.held(ProfilePaths(self._db.path.parent).training_lock)
+
+    def _note_process(self, run_id: str, process_id: int) -> None:
+        """Keep when the process of the run that goes on was born; a profile has one such run."""
+        noted = {"run": run_id, "birth": processes.birth(process_id) or ""}
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO settings (key, value) VALUES (?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (_PROCESS, json.dumps(noted)),
+            )
+
     def _set(self, run_id: str, assignments: str, *values: Any) -> None:
         with self._db.transaction() as connection:
             connection.execute(f"UPDATE runs SET {assignments} WHERE id = ?", (*values, run_id))
-
-
-def _alive(run: Run) -> bool:
-    """Whether the run's process lives. A process id is used again after a while, so the
-    process must also be older than the run's start; a second allows for coarse clocks."""
-    if run.process_id is None:
-        return False
-    since = run.created if run.started is None else run.started
-    try:
-        process = psutil.Process(run.process_id)
-        return process.create_time() <= since + 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def _run(row: Row) -> Run:

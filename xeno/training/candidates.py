@@ -1,4 +1,4 @@
-"""Which settings a small search tries: variations of a plan in a few that matter most."""
+"""Plans made from plans: what a small search tries, and the settings of a run used once more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from xeno.training.plan import TrainingPlan
+
+SEARCHED = ("rate_scale", "beta", "lora_rank")
+"""The settings that a search varies."""
 
 _RATES = (1.0, 0.3, 3.0)
 _BETAS = (1.0, 0.5, 2.0)
@@ -36,16 +39,12 @@ def candidates(plan: TrainingPlan, rank: int, count: int) -> list[Mapping[str, A
     ]
 
 
-def shortened(plan: TrainingPlan, values: Mapping[str, Any], share: float) -> TrainingPlan:
-    """`plan` with `values` as a short trial of a `share` of its steps, which makes no version."""
-    return TrainingPlan.model_validate(
-        plan.model_dump()
-        | dict(values)
-        | {
-            "steps_scale": plan.steps_scale * share,
-            "trial": True,
-            "samples": False,
-            "evaluations": 1,
-            "evaluate_first": False,
-        }
-    )
+def trial(plan: TrainingPlan, values: Mapping[str, Any]) -> TrainingPlan:
+    """`plan` with `values` as a trial, which takes a part of its steps and makes no version."""
+    return TrainingPlan.model_validate(plan.model_dump() | dict(values) | {"trial": True})
+
+
+def repeated(plan: TrainingPlan) -> TrainingPlan:
+    """The settings of an earlier run for another: neither a trial, nor with few pairs unless that
+    is asked for again."""
+    return plan.model_copy(update={"trial": False, "force": False})

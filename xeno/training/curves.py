@@ -63,7 +63,14 @@ CHARTS = (
     Chart("learning_rate", "Learning rate", "Size of the steps.", noisy=False),
     Chart("gradient_norm", "Gradient norm", "Length of the step before the learning rate."),
     Chart("tokens_per_second", "Speed", "Tokens learned from per second.", "tokens/s"),
-    Chart("memory_bytes", "Memory", "Memory of the trainer.", "GB", scale=1e-9, noisy=False),
+    Chart(
+        "memory_bytes",
+        "Memory",
+        "Memory of the trainer; on a graphics card, of the card.",
+        "GB",
+        scale=1e-9,
+        noisy=False,
+    ),
     Chart(
         "processor_share",
         "Processor",

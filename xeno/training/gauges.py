@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import psutil
 
+MemoryOf = Literal["machine", "card"]
 _EVERY = 1.0  # seconds between two readings of what is slow or jumpy to read
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Memory of this process in bytes, its share of all cores (0 to 1), and the processor's
-    temperature in degrees Celsius; None where it is not known (yet)."""
+    """Memory in bytes that this process has taken, of the machine or of the graphics card that
+    it computes on; its share of all cores (0 to 1), and the processor's temperature in degrees
+    Celsius; None where it is not known (yet)."""
 
     memory_bytes: int
+    memory_of: MemoryOf
     processor_share: float | None
     temperature: float | None
 
 
 class Gauges:
-    """Reads the machine for this process; quick enough to be asked after every step."""
+    """Reads the machine for this process; quick enough to be asked after every step.
 
-    def __init__(self) -> None:
+    Args:
+        device: what the run computes on, as torch names it.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._on_card = device == "cuda"
         self._process = psutil.Process()
         self._cores = psutil.cpu_count() or 1
         self._process.cpu_percent()  # the first call only begins to count
@@ -38,7 +47,15 @@ class Gauges:
             self._read_at = now
             self._share = self._process.cpu_percent() / (100.0 * self._cores)
             self._temperature = temperature()
-        return Reading(self._process.memory_info().rss, self._share, self._temperature)
+        return Reading(*self._memory(), self._share, self._temperature)
+
+    def _memory(self) -> tuple[int, MemoryOf]:
+        if not self._on_card:
+            return self._process.memory_info().rss, "machine"
+        import torch  # the trainer has it by now; who only asks for the temperature need not
+
+        # With what torch keeps for later: nobody else can have that.
+        return torch.cuda.memory_reserved(), "card"
 
 
 def temperature() -> float | None:

@@ -124,7 +124,15 @@ def noise_multipliers(
 
 
 def _plan_of(name: Stage, plan: TrainingPlan) -> TrainingPlan:
-    """`plan` with the numbers that a stage has of its own."""
+    """`plan` with the numbers that a stage has of its own, and those of a trial."""
+    if plan.trial:  # here and not in the record, so that its settings can be used for a whole run
+        plan = plan.model_copy(
+            update={
+                "steps_scale": plan.steps_scale * plan.trial_share,
+                "evaluations": 1,
+                "evaluate_first": False,
+            }
+        )
     if plan.method != "sft_dpo" or name != "sft":
         return plan
     return plan.model_copy(

@@ -1,34 +1,28 @@
-"""Which version answers: deploying, rolling back, and the history of both.
+"""Which version of the assistant answers: deploying, trying, promoting and rolling back.
 
-Every change is one transaction, so a crash leaves the old version active or the new one. All
-processes read the same rows: the next reply of any of them uses what was deployed.
+Every change is one transaction (`xeno.versions.activation`), so a crash leaves the old version
+active or the new one. The next reply of any process uses what was deployed.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import Literal
-
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.store.profile import Profile
 from xeno.versions import gate
+from xeno.versions.activation import (
+    SERVED,
+    Activation,
+    DeploymentRecord,
+    admit,
+    end_canary,
+)
+from xeno.versions.lifecycle import STATE_WORDS, State, move
+from xeno.versions.records import ASSISTANT
 from xeno.versions.registry import Registry, Version
 
+__all__ = ["BASE", "Deployment", "DeploymentRecord"]
+
 BASE = "base"
-Action = Literal["deploy", "rollback", "fallback"]
-
-
-@dataclass(frozen=True)
-class DeploymentRecord:
-    """One change. `address` and `previous` are content addresses, None for the base model."""
-
-    seq: int
-    address: str | None
-    previous: str | None
-    action: Action
-    reason: str
-    created: float
 
 
 class Deployment:
@@ -37,72 +31,136 @@ class Deployment:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._registry = Registry(profile)
+        self._activation = Activation(profile)
 
     def active(self) -> Version | None:
         """The version that answers, None for the base model."""
-        row = self._profile.db.one("SELECT address FROM versions WHERE state = 'active'")
-        return None if row is None else self._registry.get(row["address"])
+        return self._version(self._activation.address())
+
+    def canary(self) -> Version | None:
+        """The version that is tried in a part of the replies, if there is one."""
+        return self._version(self._activation.address("canary"))
 
     def history(self) -> list[DeploymentRecord]:
         """All changes, the oldest first."""
-        rows = self._profile.db.read("SELECT * FROM deployments ORDER BY seq")
-        return [DeploymentRecord(**{key: row[key] for key in row.keys()}) for row in rows]  # noqa: SIM118
+        return self._activation.history()
 
-    def deploy(self, ref: int | str, reason: str = "") -> Version | None:
+    def deploy(self, ref: int | str, reason: str = "", *, override: str = "") -> Version | None:
         """Let `ref` ("base", or as in `Registry.get`) answer from the next reply on.
 
+        Args:
+            override: why a version answers that the gate has not passed; kept in the history.
+                One that is damaged never does.
+
         Raises:
-            InvalidValueError: if there is no such version.
-            DamagedDataError: if it does not pass the gate; what answered before still does.
+            InvalidValueError: if there is no such version, or the gate has not passed it.
+            DamagedDataError: if it is damaged; what answered before still does.
         """
-        return self._change(self._address(ref), "deploy", reason)
+        version = None if ref == BASE else self._registry.get(ref)
+        if version is not None:
+            self._require_whole(version)
+            if not override:
+                _require_passed(version)
+        address = None if version is None else version.address
+        self._activation.change(address, "deploy", reason, override)
+        return self.active()
+
+    def try_out(self, ref: int | str, reason: str = "", *, override: str = "") -> Version:
+        """Make `ref` the canary, in place of the one there may be: it answers a part of the
+        replies, which `xeno.experiments` chooses. Raises as `deploy` does."""
+        version = self._registry.get(ref)
+        self._require_whole(version)
+        if not override:
+            _require_passed(version)
+        if version.state == "active":
+            raise InvalidValueError(
+                f"{version.label} cannot be tried.", "It answers all replies already."
+            )
+        with self._profile.db.transaction() as connection:
+            if version.state != "canary":
+                end_canary(connection, ASSISTANT, "retired", f"{version.label} is tried instead.")
+                admit(connection, version.address, override)
+                move(connection, version.address, "canary", override or reason)
+        return self._registry.get(version.address)
+
+    def promote(self, reason: str = "") -> Version:
+        """Let the canary answer all replies.
+
+        Raises:
+            InvalidValueError: if there is no canary.
+            DamagedDataError: if it is damaged; what answered before still does.
+        """
+        canary = self.canary()
+        if canary is None:
+            raise InvalidValueError(
+                "There is no canary to promote.", "No version is being tried.", "Try one first."
+            )
+        self._require_whole(canary)
+        with self._profile.db.transaction():
+            if self._activation.address("canary") != canary.address:
+                raise InvalidValueError(
+                    "Nothing was promoted.",
+                    f"{canary.label} ceased to be the canary just now.",
+                    "Look at 'xeno current' first.",
+                )
+            self._activation.change(canary.address, "promote", reason)
+        return self._registry.get(canary.address)
 
     def rollback(self, ref: int | str | None = None, reason: str = "") -> Version | None:
-        """Go back to what answered before, or to the named one.
+        """Undo the last change: end the canary where one is tried, else go back to what answered
+        before. With `ref` go back to that one ("base" too), and end the canary.
 
         Going back again goes further back; what was rolled back is never returned to by itself.
 
         Raises:
-            InvalidValueError: if there is nothing to go back to, or no such version.
-            DamagedDataError: if it does not pass the gate; what answered before still does.
+            InvalidValueError: if there is nothing to go back to, no such version, or one that
+                never passed the gate.
+            DamagedDataError: if it is damaged; what answered before still does.
         """
-        return self._change(
-            self._previous() if ref is None else self._address(ref), "rollback", reason
-        )
-
-    def _change(self, address: str | None, action: Action, reason: str) -> Version | None:
+        if ref is None:
+            with self._profile.db.transaction() as connection:
+                if end_canary(connection, ASSISTANT, "rolled_back", reason) is not None:
+                    return self.active()
+        address = self._activation.previous() if ref is None else self._address(ref)
         if address is not None:
-            self._pass_gate(self._registry.get(address))
+            version = self._registry.get(address)
+            self._require_whole(version)
+            if version.state not in SERVED:
+                raise _not_passed(version)
         with self._profile.db.transaction() as connection:
-            if address is not None:
-                there = connection.execute(
-                    "SELECT state FROM versions WHERE address = ?", (address,)
-                ).fetchone()
-                if there is None or there["state"] in ("candidate", "quarantined"):
-                    raise InvalidValueError(
-                        "Nothing was changed.",
-                        "Another process deleted or quarantined the version meanwhile.",
-                        "Choose another version.",
-                    )
-            before = connection.execute(
-                "SELECT address FROM versions WHERE state = 'active'"
-            ).fetchone()
-            previous = before["address"] if before else None
-            if previous == address:
-                return self.active()
-            connection.execute(
-                "UPDATE versions SET state = ? WHERE state = 'active'",
-                ("rolled_back" if action == "rollback" else "retired",),
-            )
-            connection.execute("UPDATE versions SET state = 'active' WHERE address = ?", (address,))
-            connection.execute(
-                "INSERT INTO deployments (address, previous, action, reason, created) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (address, previous, action, reason, time.time()),
-            )
+            if self._activation.address("canary") != address:
+                end_canary(connection, ASSISTANT, "rolled_back", reason)
+            self._activation.change(address, "rollback", reason)
         return self.active()
 
-    def _pass_gate(self, version: Version) -> None:
+    def fall_back(self, version: Version, reason: str) -> Version | None:
+        """Quarantine `version`, found damaged; where it answered, the last one before it that
+        is whole answers in its place, or the base model (None). What answers then."""
+        return self._version(self._activation.fall_back(version.address, reason))
+
+    def set_state(self, ref: int | str, state: State, reason: str = "") -> Version:
+        """Bring a version that does not answer into `state`, as `lifecycle.NEXT` allows.
+
+        Raises:
+            InvalidValueError: if it cannot go there, or a version would begin or cease to
+                answer: that is what `deploy`, `promote` and `rollback` are for.
+        """
+        version = self._registry.get(ref)
+        if version.state == state:
+            return version
+        if state == "canary":
+            return self.try_out(version.address, reason)
+        if state == "active" or version.state == "active":
+            raise InvalidValueError(
+                f"{version.label} was not changed.",
+                f"It is {STATE_WORDS[version.state]}; what answers is not set as a state.",
+                "Deploy, promote or roll back.",
+            )
+        with self._profile.db.transaction() as connection:
+            move(connection, version.address, state, reason)
+        return self._registry.get(version.address)
+
+    def _require_whole(self, version: Version) -> None:
         report = gate.check(self._profile, version)
         if not report.passed:
             raise DamagedDataError(
@@ -111,26 +169,23 @@ class Deployment:
                 "Deploy another version, or train again.",
             )
 
+    def _version(self, address: str | None) -> Version | None:
+        return None if address is None else self._registry.get(address)
+
     def _address(self, ref: int | str) -> str | None:
         return None if ref == BASE else self._registry.get(ref).address
 
-    def _previous(self) -> str | None:
-        """What answered before the active one: the history replayed as a stack."""
-        stack: list[str | None] = [None]
-        for record in self.history():
-            if record.action == "rollback" and record.address in stack:
-                while stack[-1] != record.address:
-                    stack.pop()
-            elif stack[-1] != record.address:
-                stack.append(record.address)
-        usable = {each.address for each in self._registry.all() if each.state != "quarantined"}
-        current = stack.pop()
-        while stack and (stack[-1] == current or stack[-1] not in {None, *usable}):
-            stack.pop()
-        if not stack:
-            raise InvalidValueError(
-                "There is nothing to roll back to.",
-                "The base model answers, and no version that could answer did before it.",
-                "Deploy a version first.",
-            )
-        return stack[-1]
+
+def _require_passed(version: Version) -> None:
+    if version.state not in SERVED or version.gate.get("passed") is False:
+        raise _not_passed(version)
+
+
+def _not_passed(version: Version) -> InvalidValueError:
+    reason = gate.reason_of(version)
+    return InvalidValueError(
+        f"{version.label} was not deployed.",
+        f"It did not pass the gate: {reason}" if reason else "It has not been through the gate.",
+        f"Read the report with 'xeno deploy {version.label} --dry-run'; 'xeno deploy "
+        f'{version.label} --override "why"\' lets it answer all the same.',
+    )

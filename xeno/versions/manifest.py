@@ -52,12 +52,7 @@ class Manifest(BaseModel):
     @field_validator("metrics", mode="before")
     @classmethod
     def _finite(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {
-            name: None if isinstance(each, float) and not math.isfinite(each) else each
-            for name, each in value.items()
-        }
+        return _known(value)
 
     @field_validator("plan")
     @classmethod
@@ -71,6 +66,48 @@ class Manifest(BaseModel):
     def canonical(self) -> bytes:
         """The bytes that are hashed and stored."""
         return canonical_json(self.model_dump(mode="json"))
+
+
+class ArtefactManifest(BaseModel):
+    """Everything known of a version of a model that is no adapter, at its creation.
+
+    `kind` is what its content is (`xeno.versions.artefact`), `config` what the program that made
+    it says of how. Metrics that are not finite become None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str = Field(pattern=_HASH)
+    model: str
+    kind: Literal["bytes", "folder", "values"]
+    created_by: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 0
+    data_hash: str | None = None
+    pair_ids: tuple[str, ...] = ()
+    parent: str | None = Field(default=None, pattern=_HASH)
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    created: float = Field(ge=0, allow_inf_nan=False)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _finite(cls, value: Any) -> Any:
+        return _known(value)
+
+    def canonical(self) -> bytes:
+        """The bytes that are hashed and stored."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def _known(metrics: Any) -> Any:
+    """`metrics` with None for numbers that are not finite, which JSON does not have."""
+    if not isinstance(metrics, Mapping):
+        return metrics
+    return {
+        name: None if isinstance(each, float) and not math.isfinite(each) else each
+        for name, each in metrics.items()
+    }
 
 
 def hash_of(canonical: bytes) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xeno.errors import ChildError, XenoError
+from xeno.errors import ChildError, DamagedDataError, XenoError
 from xeno.events import (
     Command,
     Generate,
@@ -146,16 +146,21 @@ class Host:
             version = registry.get(wanted)
             self._put(registry, version)
             return version, None
+        deployment, notice = Deployment(profile), None
         try:
-            active = Deployment(profile).active()
-            if active is None:
-                engine.deactivate()
-                return None, None
-            self._put(registry, active)
+            active = deployment.active()
+            while active is not None:
+                try:
+                    self._put(registry, active)
+                    return active, notice
+                except DamagedDataError as error:
+                    active = deployment.fall_back(active, str(error))
+                    answers = "the base model" if active is None else active.label
+                    notice = f"{error} It is quarantined, and {answers} answered."
         except XenoError as error:
-            engine.deactivate()
-            return None, f"The base model answered: {error}"
-        return active, None
+            notice = f"The base model answered: {error}"
+        engine.deactivate()
+        return None, notice
 
     def _put(self, registry: Registry, version: Version) -> None:
         engine = self._loaded()

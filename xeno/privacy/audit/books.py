@@ -39,7 +39,7 @@ def check_books(profile: Profile) -> list[Check]:
     rows = profile.db.read(
         "SELECT 'v' || number AS label, address, versions.created, manifest, runs.metrics "
         "FROM versions LEFT JOIN runs ON runs.id = versions.run_id "
-        "WHERE manifest ->> 'private' ORDER BY number"
+        "WHERE model = 'assistant' AND manifest ->> 'private' ORDER BY number"
     )
     wrong = [
         f"{row['label']} {fault}"

@@ -199,6 +199,14 @@ class ScheduleSettings(BaseModel):
         "Trial run",
         "Train and measure, and make no version: nothing is kept but what was measured.",
     )
+    trial_share: float = setting(
+        0.34,
+        "Length of a trial",
+        "Part of the run's steps that a trial takes.",
+        quality="Shorter tells less of the whole run.",
+        gt=0,
+        le=1,
+    )
     seed: int = setting(
         0,
         "Seed",
