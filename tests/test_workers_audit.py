@@ -50,7 +50,7 @@ def test_a_run_that_leaks_more_than_it_claims_is_said_to() -> None:
     assert not contradicted({"leak": None})
 
 
-CANARIES = 100
+CANARIES = 60
 
 
 def test_the_attack_wins_without_privacy_and_not_with_it(tiny: Path) -> None:
@@ -71,8 +71,8 @@ def test_a_run_that_claims_noise_and_has_none_is_contradicted(
             parameter.grad = parameter.summed_grad.clone()
 
     monkeypatch.setattr(PrivateOptimizer, "add_noise", no_noise)
-    found = asdict(leak_check(tiny, CANARIES, {"epsilon": 1.0, "threads": 1}))
-    assert found["epsilon_claimed"] < 1.0
+    found = asdict(leak_check(tiny, CANARIES, {"epsilon": 0.5, "threads": 1}))
+    assert found["epsilon_claimed"] <= 0.5
     assert contradicted({"leak": found})
 
 

@@ -33,7 +33,7 @@ from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 
 LEAST_CANARIES = 20
-_BY_HEART: dict[str, object] = {"lora_modules": "all linear", "lora_rank": 8}
+_BY_HEART: dict[str, object] = {"lora_modules": "all linear", "lora_rank": 16}
 """Enough of an adapter to learn random pairs by heart, where no noise prevents it: the
 small one of the private default could not, and would hide a broken mechanism."""
 _PASSES = 12  # without privacy

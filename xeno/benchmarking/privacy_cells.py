@@ -109,17 +109,26 @@ def measured(
     with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         begun = [pool.submit(measure, by_name[cell.data], cell, replies) for cell in missing]
         for number, done in enumerate(as_completed(begun), start=1):
+            if done.exception() is not None:
+                continue  # raised below; what the others cost is not lost
             new = done.result()
             found[new.cell] = new
-            if kept is not None:
-                with kept.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(new)) + "\n")
+            keep(new, kept)
             say(
                 f"{number} of {len(missing)}: {new.cell.data}, {new.cell.recipe}, epsilon "
                 f"{new.cell.epsilon or 'none'}, {new.cell.pairs} pairs, seed {new.cell.seed}: "
                 f"{new.accuracy:.3f} in {new.seconds:.0f} s"
             )
+    for done in begun:
+        done.result()
     return [found[cell] for cell in cells]
+
+
+def keep(found: Found, kept: Path | None) -> None:
+    """Append `found` to the file `kept`, where there is one."""
+    if kept is not None:
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(found)) + "\n")
 
 
 def _read(kept: Path | None) -> Iterator[Found]:
