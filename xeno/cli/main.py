@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from xeno import __version__
 from xeno.cli import (
+    backup,
     beliefs,
     bench,
     chat,
@@ -64,6 +65,7 @@ _TOPICS = (
     runs,
     versions,
     deploying,
+    backup,
     performance,
     privacy,
     demo,
