@@ -214,6 +214,33 @@ class RunStarted(Message):
     resumed_at: int = 0
 
 
+class NoiseDrawn(Message):
+    """Kept with a private run before the noise of a step is drawn, and not sent.
+
+    It stays where a run goes back to a checkpoint (no field is called `step`), so that the
+    account can count every noisy step. `noisy_step` is of the stage, from 1; `stream` is the
+    number of the cipher stream among those that the stage has had. The last two are those of the
+    step's mechanism.
+    """
+
+    type: Literal["noise_drawn"] = "noise_drawn"
+    run_id: str
+    stage: int
+    stream: int
+    noisy_step: int
+    sample_rate: float
+    noise_multiplier: float
+
+
+class TrainerKilled(Message):
+    """Kept with a run whose trainer was ended by a SIGKILL that nobody here sent. `memory`:
+    probably because memory ran out, so that the next attempt computes in smaller parts."""
+
+    type: Literal["trainer_killed"] = "trainer_killed"
+    run_id: str
+    memory: bool
+
+
 class TrainingPaused(Message):
     """The run waits after `step` steps until the machine is fit for it; `reason` is a sentence."""
 
@@ -456,6 +483,8 @@ Event = Annotated[
     Failure
     | LogLine
     | RunStarted
+    | NoiseDrawn
+    | TrainerKilled
     | TrainingPaused
     | TrainingContinued
     | Progress
