@@ -14,6 +14,7 @@ from xeno.events import ChatMessage, Evaluated, Event, Progress
 from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
+from xeno.training.early_stopping import EarlyStopping
 from xeno.training.gauges import Gauges, temperature
 from xeno.training.measures import finite
 from xeno.training.plan import TrainingPlan
@@ -76,6 +77,37 @@ def test_on_the_way_fewer_pairs_are_enough_and_at_the_ends_all_count(
     assert {event.preference_accuracy for event in found[1:-1]} <= {0.0, 0.5, 1.0}
     whole = [found[0].perplexity, found[-1].perplexity]
     assert whole[0] != found[1].perplexity
+
+
+def test_steps_are_compared_on_the_same_pairs_and_the_released_one_is_measured_on_all(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[int, float | None]] = []
+    is_best = EarlyStopping.is_best
+
+    def noted(watch: EarlyStopping, event: Evaluated) -> bool:
+        compared.append((event.step, event.perplexity))
+        return is_best(watch, event)
+
+    monkeypatch.setattr(EarlyStopping, "is_best", noted)
+    # It learns its pairs by heart, so that an early step is the best one.
+    changes: dict[str, Any] = {
+        "heldout_share": 0.3,
+        "learning_rate": 0.05,
+        "epochs": 20,
+        "evaluations": 20,
+        "early_stopping": "off",
+        "early_stopping_metric": "loss",
+    }
+    found = evaluations(trained(profile, base, evaluation_pairs=2, **changes))
+    assert [step for step, _ in compared] == [event.step for event in found[1:]]
+    last_step, last = compared[-1]
+    assert last_step == found[-1].step
+    assert last != found[-1].perplexity, "of two pairs, not of all"
+    kept = Runs(profile.db).get(found[0].run_id).metrics
+    assert kept["released_step"] == kept["best_step"] < last_step
+    on_two = {event.step: event.loss for event in found}[kept["best_step"]]
+    assert kept["best_loss"] == kept["heldout_loss"] != on_two, "measured again, on all pairs"
 
 
 def test_progress_is_told_as_often_as_planned_and_at_the_end(profile: Profile, base: str) -> None:

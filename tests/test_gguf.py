@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,16 @@ def test_an_adapter_means_the_same_alone_and_merged(real: BaseModel, tmp_path: P
     assert without[0] > 0.05  # the adapter does change what is said
 
 
+FAMILIES = (
+    "an untied Llama",
+    "Llama 3's positions",
+    "stretched positions",
+    "Mistral",
+    "Qwen2",
+    "Qwen3",
+)
+
+
 def configurations() -> dict[str, Any]:
     from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
@@ -159,7 +171,7 @@ def configurations() -> dict[str, Any]:
 
 
 @needs_llamacpp
-@pytest.mark.parametrize("name", list(configurations()))
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_written_as_llama_cpp_reads_it(name: str, tmp_path: Path) -> None:
     base = shaped(tmp_path / "random", configurations()[name])
     adapter = adapter_for(base)
@@ -167,6 +179,20 @@ def test_every_family_is_written_as_llama_cpp_reads_it(name: str, tmp_path: Path
     difference, same = largest_difference(tmp_path / "model.gguf", base, None, adapter)
     assert difference < 1e-3
     assert same
+
+
+@needs_llamacpp
+def test_nobody_else_can_ask_the_opened_model(tmp_path: Path) -> None:
+    base = inspect_base(starter_folder())
+    write_model(tmp_path / "model.gguf", base, load_tokenizer(base), "Q8_0")
+    with LlamaCpp(tmp_path / "model.gguf") as opened:
+        address = f"{opened._server.listening_address}/completion"
+        request = urllib.request.Request(address, b'{"prompt": "a", "n_predict": 1}')
+        with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+            urllib.request.urlopen(request, timeout=10.0)
+        refused.value.close()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(address, timeout=10.0)
 
 
 def test_what_was_written_reads_back_as_the_merged_weights(tmp_path: Path) -> None:

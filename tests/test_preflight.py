@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,8 @@ from xeno.models.light_tokenizer import LightTokenizer
 from xeno.models.machine import write_fact
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
+from xeno.privacy.ledger import PrivacyLedger
+from xeno.privacy.rdp import Mechanism
 from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile, open_profile
 from xeno.training import checks, timing
@@ -143,6 +148,26 @@ def test_a_run_that_has_all_it_needs_is_green(profile: Profile, base: Path) -> N
     assert ahead.seconds is None
 
 
+def test_trls_engine_gets_no_numbers_of_the_other_one_and_says_what_it_lacks(
+    profile: Profile, base: Path
+) -> None:
+    add_pairs(profile, 130)
+    inspected = inspect_base(base, profile.home)
+    timing.remember(inspected, FORM, timing.Work(10_000, 5_000), start=8.0, seconds=38.0)
+    ours, theirs = (forecast(profile, plan_for(base, engine=each)) for each in ("xeno", "trl"))
+    assert None not in (ours.memory_bytes, ours.seconds)
+    assert (theirs.memory_bytes, theirs.seconds) == (None, None)
+    assert "not known" in check(theirs.checks, "Memory").sentence
+    assert "not known" in check(theirs.checks, "Time").sentence
+    engine = check(theirs.checks, "Engine")
+    assert engine.verdict == "amber"
+    for lacking in ("checkpoints", "pauses", "smaller parts", "early stopping", "sample replies"):
+        assert f"no {lacking}" in engine.sentence
+    assert not [each for each in ours.checks if each.name == "Engine"]
+    assert (theirs.disk_bytes or 0) < (ours.disk_bytes or 0), "it keeps no checkpoints"
+    assert checks.trl_checks(20 * 10**9, 16 * 10**9)[0].verdict == "red"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -262,6 +287,57 @@ def test_facts_that_make_no_sense_are_passed_over(home: Home, base: Path) -> Non
     for nonsense in ("x", {"a": 1}, {"a": {"parameters": 1, "speed": -1, "start": 0}}):
         write_fact(home, "training speeds", nonsense)
         assert timing.seconds(inspected, FORM, timing.Work(1, 1)) is None
+
+
+COLD = """
+import json, sys
+from pathlib import Path
+from xeno.paths import Home
+from xeno.privacy import rdp
+from xeno.store.profile import open_profile
+from xeno.training.forecast import forecast
+from xeno.training.plan import TrainingPlan
+
+tried = []
+bound = rdp.epsilon
+def counted(mechanisms, delta):
+    tried.append(len(mechanisms))
+    return bound(mechanisms, delta)
+rdp.epsilon = counted
+with open_profile(Home.at(Path(sys.argv[1]))) as profile:
+    ahead = forecast(profile, TrainingPlan(base=sys.argv[2], private=True))
+heavy = ["torch", "transformers", "peft", "opacus", "trl", "scipy", "tokenizers", "datasets"]
+print(json.dumps({
+    "loaded": [name for name in heavy if name in sys.modules],
+    "tried": len(tried), "most": max(tried), "spent": ahead.epsilon_spent,
+    "after": ahead.epsilon_after, "blockers": ahead.blockers,
+}))
+"""
+
+
+def test_a_cold_private_forecast_over_a_ledger_with_entries_loads_nothing_heavy(
+    profile: Profile, base: Path
+) -> None:
+    """What would make it slow, instead of a clock: libraries, and a search that proves the
+    history again at every try."""
+    add_pairs(profile, 130)
+    ledger = PrivacyLedger(profile)
+    for number in range(6):
+        spent = Mechanism(sample_rate=1.0, noise_multiplier=40.0 + number, steps=10)
+        ledger.declare("a script", 0.0, mechanism=spent)
+    ran = subprocess.run(
+        [sys.executable, "-c", COLD, str(profile.home.folder), str(base)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout.splitlines()[-1])
+    assert found["loaded"] == []
+    assert found["blockers"] == []
+    assert 0 < found["spent"] < found["after"]
+    assert found["most"] == 7, "the six before, and the run"
+    assert found["tried"] < 200
 
 
 def test_a_forecast_takes_less_than_a_second(profile: Profile) -> None:

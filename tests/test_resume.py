@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from fixed_noise import __file__ as child_module
 from run_parts import (
+    Fit,
     Killed,
     add_pairs,
     after_step,
@@ -22,17 +25,39 @@ from run_parts import (
 )
 from tiny_models import make_llama
 
-from xeno.errors import BudgetError, DamagedDataError, InvalidValueError, XenoError
-from xeno.events import Evaluated, Event, LogLine, RunStarted
+from xeno.cli.main import main
+from xeno.errors import (
+    BudgetError,
+    DamagedDataError,
+    InvalidValueError,
+    StorageFullError,
+    XenoError,
+)
+from xeno.events import (
+    Evaluated,
+    Event,
+    LogLine,
+    NoiseDrawn,
+    Progress,
+    RunStarted,
+    StopTraining,
+    TrainingPaused,
+)
 from xeno.paths import Home
 from xeno.privacy.ledger import PrivacyLedger
+from xeno.privacy.mechanism import PrivateOptimizer
 from xeno.privacy.noise import CipherStream
 from xeno.store.checkpoint_keys import CheckpointKeys
 from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
+from xeno.training import stopping
 from xeno.training.checkpoint import Checkpoints
 from xeno.training.dataset import training_pairs
+from xeno.training.objectives import Objective, RowLoss
+from xeno.training.plan import TrainingPlan
+from xeno.training.row import Row
+from xeno.training.scoring import Scorer
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 from xeno.workers import training_client
@@ -238,15 +263,199 @@ def test_other_circumstances_get_a_fresh_stream_and_what_was_seen_counts(
     assert after is not None
     assert after.state.noise.key != before.state.noise.key
     assert after.state.sampling.key != before.state.sampling.key
-    assert after.origin.abandoned == (3,), "5 and 6 were told of, 7 may have been taken"
+    assert after.state.abandoned == 2, "5 and 6 were taken"
     assert len(list(Checkpoints(profile, run_id).folder.iterdir())) == 1
     finished, events = resume(profile, run_id)
-    assert [e.step for e in progress(events)] == [5, 6, 7]
+    assert [e.step for e in progress(events)] == [5, 6, 7, 8]
     [entry] = PrivacyLedger(profile).entries()
-    assert entry.mechanism.steps == 7 + 3
+    assert entry.mechanism.steps == 8 + 2
     assert (finished.epsilon or 9) <= 4.0
     manifest = Registry(profile).get(finished.version or "").manifest
-    assert manifest.metrics["steps"] == 7
+    assert manifest.metrics["steps"] == 8
+
+
+def test_noisy_steps_that_no_event_tells_of_count(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    plan = plan_for(base, private=True, epochs=10, progress_every=1000, checkpoint_steps=1000)
+    run_id = _killed_at_noise(profile, plan, 7, monkeypatch)
+    assert Runs(profile.db).last_step(run_id) < 7
+    _other_library(monkeypatch)
+    finished, _ = resume(profile, run_id)
+    [entry] = PrivacyLedger(profile).entries()
+    assert entry.mechanism.steps == 10
+    manifest = Registry(profile).get(finished.version or "").manifest
+    assert manifest.metrics["steps"] == 3, "seven were drawn before, and no checkpoint has them"
+
+
+def test_noisy_steps_stay_counted_where_a_run_went_back_and_was_killed_again(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    plan = plan_for(base, private=True, epochs=10, checkpoint_steps=4)
+    run_id = interrupt(profile, plan, after_step(7))
+    Runs(profile.db).reopen(run_id)
+    interrupt(profile, plan, lambda event: isinstance(event, RunStarted), run_id)
+    assert Runs(profile.db).last_step(run_id) == 4, "it went back to its checkpoint"
+    _other_library(monkeypatch)
+    _, events = resume(profile, run_id)
+    assert [e.step for e in progress(events)] == [5, 6, 7]
+    assert PrivacyLedger(profile).entries()[0].mechanism.steps == 10
+
+
+def test_a_stop_after_a_resume_pays_for_the_steps_that_were_seen_before(
+    profile: Profile, base: str
+) -> None:
+    add_pairs(profile, 30)
+    plan = plan_for(base, private=True, epochs=10, checkpoint_steps=4)
+    run_id = interrupt(profile, plan, after_step(7))
+    Runs(profile.db).reopen(run_id)
+    seen: list[Event] = []
+
+    def stop() -> StopTraining | None:
+        return StopTraining(keep=True) if after_step(5)(seen[-1] if seen else None) else None
+
+    finished = train(profile, run_id, seen.append, stop, Fit())
+    assert finished.status == "stopped"
+    assert PrivacyLedger(profile).entries()[0].mechanism.steps == 7
+
+
+@pytest.mark.parametrize("kind", ["private", "sampled"])
+def test_a_resumed_run_that_shrinks_counts_what_was_taken_under_the_old_cut(
+    profile: Profile, base: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 36)
+    planned = PLANS[kind] | {"epochs": 12, "checkpoint_steps": 4, "max_steps": 12}
+    plan = plan_for(base, **planned, micro_batch_size=4)
+    run_id = interrupt(profile, plan, after_step(7))
+    before = Checkpoints(profile, run_id).latest()
+    assert before is not None
+    assert (before.at, before.state.stream) == (4, 0)
+    losses = Scorer.losses
+
+    def short_of_memory(scorer: Scorer, part: Sequence[Row], objective: Objective) -> RowLoss:
+        if len(part) > 1 and torch.is_grad_enabled():
+            raise MemoryError
+        return losses(scorer, part, objective)
+
+    monkeypatch.setattr(Scorer, "losses", short_of_memory)
+    Runs(profile.db).reopen(run_id)
+    interrupt(profile, plan, after_step(6), run_id)
+    after = Checkpoints(profile, run_id).latest()
+    assert after is not None
+    assert (after.at, after.state.stream, after.state.abandoned) == (4, 1, 3)
+    assert after.state.noise.key != before.state.noise.key
+    assert after.state.sampling.key != before.state.sampling.key
+    assert len(list(Checkpoints(profile, run_id).folder.iterdir())) == 1
+    finished, events = resume(profile, run_id)
+    assert [e.step for e in progress(events)] == [5, 6, 7, 8, 9]
+    [entry] = PrivacyLedger(profile).entries()
+    assert entry.mechanism.steps == 9 + 3 == 12
+    assert (finished.epsilon or 9) <= plan.epsilon
+
+
+def test_a_run_that_shrinks_and_was_not_resumed_goes_on_with_its_noise(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    losses, failed = Scorer.losses, []
+
+    def short_of_memory(scorer: Scorer, part: Sequence[Row], objective: Objective) -> RowLoss:
+        if torch.is_grad_enabled() and len(part) > 1 and len(failed) < 2:
+            failed.append(part)
+            raise MemoryError
+        return losses(scorer, part, objective)
+
+    monkeypatch.setattr(Scorer, "losses", short_of_memory)
+    finished, _ = run(profile, plan_for(base, private=True, epochs=3))
+    assert len(failed) == 2
+    assert {note.stream for note in Runs(profile.db).noisy_steps(finished.run_id)} == {0}
+    assert PrivacyLedger(profile).entries()[0].mechanism.steps == 3
+
+
+class _Clock:
+    """The real one, which a test can put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_the_time_limit_counts_all_stages_and_all_attempts(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 36)
+    clock = _Clock()
+    monkeypatch.setattr(stopping, "time", clock)
+    plan = plan_for(base, **PLANS["two stages"], time_limit_minutes=60)
+    slow = {2, 12, 13}
+
+    def passes_time(event: Event) -> None:
+        if isinstance(event, Progress) and event.step in slow:
+            slow.discard(event.step)
+            clock.ahead += 25 * 60
+
+    def killed(event: Event) -> bool:
+        slow.discard(13)
+        passes_time(event)
+        return after_step(14)(event)
+
+    run_id = interrupt(profile, plan, killed)
+    saved = Checkpoints(profile, run_id).latest()
+    assert saved is not None
+    assert (len(saved.finished), saved.at) == (1, 12)
+    slow.add(13)
+    Runs(profile.db).reopen(run_id)
+    finished = train(profile, run_id, passes_time, lambda: None, Fit())
+    assert finished.status == "stopped", "three times 25 minutes"
+    told = Runs(profile.db).events(run_id)
+    assert any(isinstance(e, LogLine) and "time limit" in e.text for e in told)
+
+
+def test_no_noise_is_drawn_that_cannot_be_noted(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 30)
+    full = [True, True]
+    append = Runs.append_event
+
+    def appended(runs: Runs, run_id: str, event: Event) -> None:
+        if isinstance(event, NoiseDrawn) and event.noisy_step == 2 and full:
+            full.pop()
+            raise StorageFullError("The disk is full.", "", "")
+        append(runs, run_id, event)
+
+    monkeypatch.setattr(Runs, "append_event", appended)
+    finished, events = run(profile, plan_for(base, private=True, epochs=3, guard_seconds=0.01))
+    assert finished.status == "completed"
+    kinds = [type(e) for e in events if isinstance(e, (Progress, TrainingPaused))]
+    assert kinds == [Progress, TrainingPaused, Progress, Progress]
+    assert len(Runs(profile.db).noisy_steps(finished.run_id)) == 3
+
+
+def _killed_at_noise(
+    profile: Profile, plan: TrainingPlan, number: int, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """A run that was killed while the noise of this step was drawn; its id."""
+    left = [None] * number
+    noisy_step = PrivateOptimizer.noisy_step
+
+    def killed(optimizer: PrivateOptimizer):
+        left.pop()
+        if not left:
+            raise Killed
+        return noisy_step(optimizer)
+
+    runs = Runs(profile.db)
+    run_id = runs.create(plan).id
+    with monkeypatch.context() as patched:
+        patched.setattr(PrivateOptimizer, "noisy_step", killed)
+        with pytest.raises(Killed):
+            train(profile, run_id, lambda _: None, lambda: None, Fit())
+    runs.finish(run_id, "interrupted")
+    return run_id
 
 
 def test_without_privacy_other_circumstances_are_only_said(
@@ -269,8 +478,23 @@ def test_a_private_run_without_a_readable_checkpoint_counts_all_that_was_seen(
     for file in Checkpoints(profile, run_id).folder.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     _, events = resume(profile, run_id)
-    assert [e.step for e in progress(events)] == [1, 2, 3, 4]
+    assert [e.step for e in progress(events)] == [1, 2, 3, 4, 5]
     assert PrivacyLedger(profile).entries()[0].mechanism.steps == 8
+
+
+def test_steps_that_had_other_noise_are_not_counted_as_if_they_had_this(
+    profile: Profile, base: str
+) -> None:
+    """No checkpoint tells the noise of before, and another run has taken of the budget since."""
+    add_pairs(profile, 30)
+    PrivacyLedger(profile).set_budget(5.0)
+    plan = plan_for(base, private=True, epochs=4, epsilon=4.0, least_epsilon_share=0.1)
+    run_id = interrupt(profile, plan, after_step(2))
+    for file in Checkpoints(profile, run_id).folder.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    run(profile, plan.model_copy(update={"epsilon": 3.0}))
+    with pytest.raises(XenoError, match="other noise"):
+        resume(profile, run_id)
 
 
 def test_a_crash_between_ledger_and_release_is_not_paid_for_twice(
@@ -375,6 +599,27 @@ def test_the_state_of_a_stream_is_kept_as_it_was_before_the_step(
     assert drawn[0] in first
     again = [each for each in drawn if each in first]
     assert again == first[-len(again) :]
+
+
+def test_the_command_line_tells_of_a_resumed_run_what_the_run_itself_knows(
+    home: Home, base: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_profile(home) as profile:
+        add_pairs(profile, 36)
+        plan = plan_for(
+            base, epochs=20, heldout_share=0.3, learning_rate=0.05, early_stopping="off",
+            early_stopping_metric="loss", checkpoint_steps=4, evaluations=20,
+        )  # fmt: skip
+        run_id = interrupt(profile, plan, after_step(6))
+    assert main(["runs", "resume", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    with open_profile(home) as profile:
+        kept = Runs(profile.db).get(run_id).metrics
+    told = ["heldout_loss", "final_loss", "best_loss", "heldout_loss_before"]
+    assert result["released_step"] == kept["best_step"] < kept["final_step"], "learned by heart"
+    assert {name: result[name] for name in told} == {name: kept[name] for name in told}
+    assert result["heldout_loss"] == result["best_loss"] < result["final_loss"]
+    assert result["heldout_preference_accuracy_before"] is not None
 
 
 def test_only_one_run_of_a_profile_goes_on_at_a_time(profile: Profile, base: str) -> None:

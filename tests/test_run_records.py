@@ -117,7 +117,7 @@ def test_a_comparison_names_what_differs_and_nothing_else(profile: Profile) -> N
 
 
 def test_a_record_says_all_but_words_and_paths(profile: Profile) -> None:
-    run = a_run(profile, sample_prompts="My doctor?")
+    run = a_run(profile, sample_prompts="My doctor?", private=False)
     found = record(run, Runs(profile.db).events(run.id))
     text = found.model_dump_json()
     assert RunRecord.model_validate_json(text) == found
@@ -127,6 +127,24 @@ def test_a_record_says_all_but_words_and_paths(profile: Profile) -> None:
     assert (found.base, found.seed, found.data_hash) == ("small", 0, "d" * 64)
     assert [event["type"] for event in found.events] == ["progress"] * 3 + ["evaluated", "log"]
     assert TrainingPlan.model_validate(found.plan).beta == run.plan.beta
+
+
+def test_a_private_runs_record_holds_nothing_that_was_measured_on_its_pairs(
+    profile: Profile,
+) -> None:
+    run = a_run(profile, private=True)
+    details = {
+        "pairs_left_out": [{"pair": "p1", "reason": "too long"}],
+        "cuts": [{"pair": "p2", "part": "prompt", "side": "left", "tokens": 7}],
+    }
+    measured = dict(run.metrics) | {"trainable": 960, "pairs_training": 20, "final_loss": 0.1}
+    Runs(profile.db).finish(run.id, "completed", metrics=measured | details)
+    found = record(Runs(profile.db).get(run.id), Runs(profile.db).events(run.id))
+    assert found.metrics == {"steps": 3, "trainable": 960}
+    assert (found.events, found.data_hash) == ((), None)
+    assert "noise covers the version only" in found.left_out
+    assert found.plan["epsilon"] == run.plan.epsilon
+    assert record(a_run(profile, private=False), []).left_out == ""
 
 
 def test_a_failure_in_a_record_names_no_path(profile: Profile) -> None:
@@ -147,7 +165,10 @@ def test_the_command_line_lists_shows_compares_and_exports(
     assert found["settings"] == {"beta": [0.05, 0.2]}
     path = tmp_path / "run.json"
     printed(capsys, "runs", "export", first.id[:10], "--out", str(path))
-    assert RunRecord.model_validate_json(path.read_text()).run == first.id
+    exported = RunRecord.model_validate_json(path.read_text())
+    assert (exported.run, exported.events) == (first.id, ())
+    assert main(["runs", "export", first.id, "--out", str(path)]) == 0
+    assert "This run was private." in capsys.readouterr().out
     assert main(["runs", "show", first.id]) == 0
     words = capsys.readouterr().out
     assert "Loss (training): 0.7 nan 0.5" in words

@@ -265,6 +265,25 @@ def test_a_run_that_no_longer_gains_ends_early_and_reports_final_and_best(
     assert any("have not gained since" in text for text in _log(events))
 
 
+@pytest.mark.parametrize("metric", ["accuracy_then_loss", "accuracy", "loss"])
+def test_where_there_is_no_accuracy_the_loss_says_which_step_is_best(
+    profile: Profile, base: str, metric: str
+) -> None:
+    add_pairs(profile, 40)
+    plan = plan_for(
+        base, method="sft", sft_sources="chosen", epochs=20, learning_rate=0.5, evaluations=100,
+        early_stopping_patience=2, early_stopping_metric=metric,
+    )  # fmt: skip
+    finished, events = run(profile, plan)
+    metrics = Runs(profile.db).get(finished.run_id).metrics
+    measured = [event for event in events if isinstance(event, Evaluated) and event.step]
+    assert {event.preference_accuracy for event in measured} == {None}
+    best = min(measured, key=lambda event: event.loss if event.loss is not None else math.inf)
+    assert metrics["ended_early"] == 1.0
+    assert (metrics["released_step"], metrics["heldout_loss"]) == (best.step, best.loss)
+    assert metrics["final_loss"] > metrics["best_loss"]
+
+
 def test_a_private_run_pays_for_all_steps_also_where_an_earlier_one_is_released(
     profile: Profile, base: str
 ) -> None:

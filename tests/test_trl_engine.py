@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,10 +14,13 @@ import torch
 from test_trainer import add_pairs, plan_for, progress, run
 from tiny_models import make_llama
 
-from xeno.errors import InvalidValueError
+from xeno.errors import InvalidValueError, XenoError
 from xeno.events import Evaluated, Event, LogLine, StopTraining
 from xeno.store.profile import Profile
 from xeno.store.runs import Runs
+from xeno.training import trl_engine
+from xeno.training.adapters import trainable
+from xeno.training.plan import TrainingPlan
 from xeno.training.settings.objective import TrlLoss
 from xeno.training.trainer import train
 from xeno.versions.registry import Registry
@@ -91,6 +95,43 @@ def test_a_stop_is_obeyed_after_the_step(profile: Profile, base: str, keep: bool
     assert len(progress(events)) <= 3
     assert finished.status == ("stopped" if keep else "discarded")
     assert (finished.version is not None) == keep
+
+
+def test_the_time_limit_holds_there_too(profile: Profile, base: str) -> None:
+    add_pairs(profile, 24)
+    finished, events = run(profile, plan(base, epochs=1000, time_limit_minutes=1 / 60))
+    assert finished.status == "stopped"
+    assert any(isinstance(e, LogLine) and "time limit" in e.text for e in events)
+    metrics = Runs(profile.db).get(finished.run_id).metrics
+    assert metrics["released_step"] == metrics["final_step"] == metrics["steps"] > 0
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 20)
+    made = trl_engine.build
+
+    def spoilt(plan: TrainingPlan, model: torch.nn.Module) -> torch.optim.Optimizer:
+        trainable(model)[-1].register_hook(lambda gradient: gradient * torch.nan)
+        return made(plan, model)
+
+    monkeypatch.setattr(trl_engine, "build", spoilt)
+    with pytest.raises(XenoError, match="gradient is not made of finite"):
+        run(profile, plan(base, max_steps=3))
+
+
+def test_an_optimizer_that_changes_nothing_is_found_out_after_the_first_step(
+    profile: Profile, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(profile, 20)
+    made = trl_engine.build
+    monkeypatch.setattr(trl_engine, "build", lambda plan, model: made(plan, deepcopy(model)))
+    seen: list[Event] = []
+    created = Runs(profile.db).create(plan(base, max_steps=3))
+    with pytest.raises(XenoError, match="does not change the adapter"):
+        train(profile, created.id, seen.append, lambda: None)
+    assert len(progress(seen)) <= 1
 
 
 def test_that_weights_do_not_count_is_said(profile: Profile, base: str) -> None:

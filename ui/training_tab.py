@@ -329,7 +329,6 @@ class TrainingTab(QWidget):
 
     def _evaluated(self, event: Evaluated) -> None:
         self.view.evaluated(event)
-        self.result.evaluated(event)
 
     def _failed(self, error: BaseException) -> None:
         self.notice.explain(error)

@@ -134,6 +134,49 @@ class RunAudit(Message):
     plan: dict[str, bool | int | float | str | None]
 
 
+class ExportVersion(Message):
+    """Export `version` ("base", or as the registry knows it) to `folder` in the form `form`, see
+    `xeno.versions.export.exporting`.
+
+    `with_prompt`: an Ollama Modelfile carries the personal prompt. `consent`: also where the
+    prompt holds personal data.
+    """
+
+    type: Literal["export_version"] = "export_version"
+    version: str
+    form: str
+    folder: str
+    with_prompt: bool = True
+    consent: bool = False
+
+
+class ImportAdapter(Message):
+    """Import the PEFT adapter in the folder, or under the Hub id, `source` as a candidate over
+    the profile's base. `for_this_base`: it belongs to it, whatever base it names."""
+
+    type: Literal["import_adapter"] = "import_adapter"
+    source: str
+    for_this_base: bool = False
+    description: str = ""
+
+
+class CompareVersions(Message):
+    """Compare versions ("base", or as the registry knows them) on `prompts` and, with
+    `held_out`, on pairs that none of them learned from."""
+
+    type: Literal["compare_versions"] = "compare_versions"
+    versions: tuple[str, ...]
+    prompts: tuple[str, ...]
+    held_out: bool = True
+    max_tokens: int = Field(default=128, ge=1, le=4096)
+
+
+class StopWork(Message):
+    """End an export, import or comparison; nothing is left of it."""
+
+    type: Literal["stop_work"] = "stop_work"
+
+
 class CheckVersion(Message):
     """Examine the version `address` at the gate. A StopTraining ends it."""
 
@@ -158,6 +201,10 @@ Command = Annotated[
     | TrainIntents
     | PredictIntent
     | RunAudit
+    | ExportVersion
+    | ImportAdapter
+    | CompareVersions
+    | StopWork
     | CheckVersion
     | Quit,
     Field(discriminator="type"),
@@ -212,6 +259,33 @@ class RunStarted(Message):
     threads: int
     private: bool
     resumed_at: int = 0
+
+
+class NoiseDrawn(Message):
+    """Kept with a private run before the noise of a step is drawn, and not sent.
+
+    It stays where a run goes back to a checkpoint (no field is called `step`), so that the
+    account can count every noisy step. `noisy_step` is of the stage, from 1; `stream` is the
+    number of the cipher stream among those that the stage has had. The last two are those of the
+    step's mechanism.
+    """
+
+    type: Literal["noise_drawn"] = "noise_drawn"
+    run_id: str
+    stage: int
+    stream: int
+    noisy_step: int
+    sample_rate: float
+    noise_multiplier: float
+
+
+class TrainerKilled(Message):
+    """Kept with a run whose trainer was ended by a SIGKILL that nobody here sent. `memory`:
+    probably because memory ran out, so that the next attempt computes in smaller parts."""
+
+    type: Literal["trainer_killed"] = "trainer_killed"
+    run_id: str
+    memory: bool
 
 
 class TrainingPaused(Message):
@@ -452,10 +526,58 @@ class GateFinished(Message):
     report: dict[str, Any]
 
 
+class WorkProgress(Message):
+    """How far an export, import or comparison is, from 0 to 1, and what it does."""
+
+    type: Literal["work_progress"] = "work_progress"
+    share: float
+    text: str
+
+
+class VersionExported(Message):
+    """An export is there and was checked.
+
+    `files` maps names to bytes. The check, by `method`, compared log-probabilities along
+    `positions` tokens of the replies to `prompts` prompts; `largest` was the largest
+    difference, `allowed` would have been. `ties` tokens may come out otherwise.
+    """
+
+    type: Literal["version_exported"] = "version_exported"
+    folder: str
+    form: str
+    files: dict[str, int]
+    method: str
+    prompts: int
+    positions: int
+    largest: float
+    allowed: float
+    ties: int
+    notes: tuple[str, ...]
+
+
+class AdapterImported(Message):
+    """An adapter is a version now: a candidate, or whatever it was if it was there already."""
+
+    type: Literal["adapter_imported"] = "adapter_imported"
+    address: str
+    label: str
+    known: bool
+    notes: tuple[str, ...]
+
+
+class VersionsCompared(Message):
+    """A comparison: `xeno.versions.comparing.Comparison` as JSON."""
+
+    type: Literal["versions_compared"] = "versions_compared"
+    comparison: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
     | RunStarted
+    | NoiseDrawn
+    | TrainerKilled
     | TrainingPaused
     | TrainingContinued
     | Progress
@@ -472,6 +594,10 @@ Event = Annotated[
     | IntentPredicted
     | AuditProgress
     | AuditFinished
+    | WorkProgress
+    | VersionExported
+    | AdapterImported
+    | VersionsCompared
     | GateProgress
     | GateFinished,
     Field(discriminator="type"),

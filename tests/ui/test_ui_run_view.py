@@ -19,6 +19,7 @@ from ui.main_window import MainWindow
 from ui.session import PLAN, Session
 from ui.widgets.charts_panel import ChartsPanel
 from ui.widgets.curve_plot import CurvePlot
+from ui.widgets.result_card import ResultCard
 from ui.widgets.run_dialog import RunDialog
 from ui.widgets.run_view import RunView
 from ui.widgets.runs_panel import PAGE, RunsPanel
@@ -283,6 +284,38 @@ def test_two_runs_are_compared_and_one_is_exported(
     (shown,) = panel.findChildren(RunDialog, options=Qt.FindChildOption.FindDirectChildrenOnly)
     qtbot.waitUntil(lambda: len(shown.samples.rows) == 1)
     shown.close()
+
+
+@pytest.mark.parametrize(
+    ("measure", "values", "shown"),
+    [
+        ("preference_accuracy", (0.5, 0.81, 0.7, 0.81), ["50 %", "81 %", "70 %", "81 %"]),
+        ("loss", (2.0, 1.0, 1.25, 1.0), ["2.000", "1.000", "1.250", "1.000"]),
+    ],
+)
+def test_the_result_shows_the_released_the_last_and_the_best_step(
+    session: Session,
+    qtbot: QtBot,
+    measure: str,
+    values: tuple[float, ...],
+    shown: list[str],
+) -> None:
+    names = (
+        f"heldout_{measure}_before",
+        *(f"{at}_{measure}" for at in ("heldout", "final", "best")),
+    )
+    metrics = dict(zip(names, values, strict=True))
+    metrics |= {"released_step": 40, "final_step": 60, "best_step": 40, "shorter_baseline": 0.25}
+    runs = Runs(session.profile.db)
+    run = runs.create(TrainingPlan(base="/models/small"))
+    runs.finish(run.id, "completed", metrics=metrics, version="v" * 64)
+    card = ResultCard(session)
+    qtbot.addWidget(card)
+    card.begin()
+    card.finished(RunFinished(run_id=run.id, status="completed", version="v" * 64, number=1))
+    figures = [card.figures[name] for name in ("Before", "Released", "Last step", "Best step")]
+    qtbot.waitUntil(lambda: [figure.text() for figure in figures] == shown)
+    assert card.steps.text() == "Released: step 40, Last step: step 60, Best step: step 40."
 
 
 def test_a_run_without_a_checkpoint_can_neither_go_on_nor_be_given_up(

@@ -17,7 +17,7 @@ from ui.widgets.table import Table
 from ui.words import NONE, count, duration, moment, share
 from xeno.store.files import write_atomic
 from xeno.store.runs import Run, Runs
-from xeno.training.record import record
+from xeno.training.record import LEFT_OUT, record
 
 PAGE = 50  # runs that are shown at first, and more with each press of the button
 _ONE = "Choose one run in the table first."
@@ -79,7 +79,10 @@ class RunsPanel(QWidget):
         self.go_on = button("Res&ume", name="Go on with the run from its last checkpoint")
         self.give_up = button("Gi&ve up…", "danger", name="Give the run up")
         self.export = button("&Export record…", name="Export the record of the run")
-        self.export.setToolTip("Plan, hashes, environment and measurements as JSON, without text")
+        self.export.setToolTip(
+            "Plan, hashes, environment and measurements as JSON, without text; of a private run "
+            "nothing that was measured on its pairs"
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
@@ -142,6 +145,8 @@ class RunsPanel(QWidget):
             write_atomic(path, (found.model_dump_json(indent=1) + "\n").encode())
 
         done = f"The record of the run {run.id[:8]} is exported."
+        if run.plan.private:
+            done = f"{done} {LEFT_OUT}"
         self._session.do(work, lambda _: self._session.told.emit(done, str(path)), owner=self)
 
     def discard(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from xeno import __version__
 from xeno.cli import (
+    backup,
     beliefs,
     bench,
     chat,
@@ -68,6 +69,7 @@ _TOPICS = (
     versions,
     experiments,
     deploying,
+    backup,
     performance,
     privacy,
     demo,

@@ -177,7 +177,9 @@ def export(arguments: Namespace, output: Output) -> int | None:
         path = Path(arguments.out).expanduser()
         files.write_atomic(path, (found.model_dump_json(indent=1) + "\n").encode())
         output.say(f"The record of the run {run.id[:8]} is in {path}.")
-        output.result({"run": run.id, "file": str(path)})
+        if found.left_out:
+            output.say(found.left_out)
+        output.result({"run": run.id, "file": str(path), "left_out": found.left_out})
     else:
         output.say(found.model_dump_json(indent=1))
         output.result(found.model_dump(mode="json"))

@@ -34,6 +34,7 @@ from xeno.jobs.store import Queue
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
 from xeno.store.profile import Profile
+from xeno.store.runs import Runs
 from xeno.training.forecast import forecast
 from xeno.training.plan import TrainingPlan
 from xeno.versions.registry import Registry
@@ -46,6 +47,22 @@ ON_STOP: dict[str, Any] = {
     "help": "what a stop (Ctrl-C, SIGTERM) does with what was learned; asked at a terminal, "
     "otherwise discard",
 }
+_MEASURED = (
+    "released_step",
+    "heldout_preference_accuracy_before",
+    "heldout_preference_accuracy",
+    "heldout_loss_before",
+    "heldout_loss",
+    "final_step",
+    "final_preference_accuracy",
+    "final_loss",
+    "best_step",
+    "best_preference_accuracy",
+    "best_loss",
+    "longer_baseline",
+    "shorter_baseline",
+)
+"""Metrics of a run that its result tells; `heldout_*` are of the released step."""
 _WAYS_ON = (
     "Collect or import pairs, or see 'xeno train --help' (--force, --epsilon, --no-privacy) "
     "and 'xeno privacy budget'."
@@ -147,8 +164,6 @@ class Watcher:
         self._known = known  # what was said before the run and need not be said again
         self._shown = 0.0
         self.started: RunStarted | None = None
-        self.first: Evaluated | None = None
-        self.last: Evaluated | None = None
         self.log: list[str] = []
 
     def event(self, event: Event) -> None:
@@ -165,11 +180,6 @@ class Watcher:
             case Progress():
                 self._progress(event)
             case Evaluated():
-                known = event.preference_accuracy is not None
-                # The stage that has an accuracy may begin later than the run.
-                if event.step == 0 or (known and self.first and not self._first_known()):
-                    self.first = event
-                self.last = event
                 if event.preference_accuracy is not None:
                     self._output.progress(
                         f"Held-out preference accuracy after step {event.step}: "
@@ -190,9 +200,6 @@ class Watcher:
                 pass  # told at the end
             case _:
                 pass
-
-    def _first_known(self) -> bool:
-        return self.first is not None and self.first.preference_accuracy is not None
 
     def _progress(self, event: Progress) -> None:
         share = event.step / max(event.steps, 1)
@@ -274,8 +281,8 @@ def terminate_as_interrupt() -> Iterator[None]:
 def _result(
     profile: Profile, watcher: Watcher, finished: RunFinished, failure: Failure | None
 ) -> dict[str, Any]:
-    started, first, last = watcher.started, watcher.first, watcher.last
-    label = None
+    started, label = watcher.started, None
+    metrics = Runs(profile.db).get(finished.run_id).metrics
     if finished.version is not None:
         label = Registry(profile).get(finished.version).label
     return {
@@ -288,12 +295,7 @@ def _result(
         "pairs_training": None if started is None else started.pairs_training,
         "pairs_heldout": None if started is None else started.pairs_heldout,
         "pairs_left_out": None if started is None else started.pairs_left_out,
-        "heldout_preference_accuracy_before": first.preference_accuracy if first else None,
-        "heldout_preference_accuracy": last.preference_accuracy if last else None,
-        "heldout_loss_before": first.loss if first else None,
-        "heldout_loss": last.loss if last else None,
-        "longer_baseline": last.longer_baseline if last else None,
-        "shorter_baseline": last.shorter_baseline if last else None,
+        **{name: metrics.get(name) for name in _MEASURED},
         "seconds": finished.seconds,
         "log": watcher.log,
         "failure": None if failure is None else failure.what,
@@ -353,15 +355,26 @@ def _measured(values: dict[str, Any]) -> str:
     """What the held-out part says of the run, in a sentence."""
     if not values["pairs_heldout"]:
         return "Nothing was held out, so there is no accuracy to report."
-    accuracy = _known(values["heldout_preference_accuracy"], ".3f")
-    before = _known(values["heldout_preference_accuracy_before"], ".3f")
-    if values["longer_baseline"] is not None:
-        return (
-            f"Held-out preference accuracy: {accuracy} (before {before}; picking the longer reply "
-            f"would score {values['longer_baseline']:.3f}, the shorter "
-            f"{values['shorter_baseline']:.3f})."
-        )
-    if values["heldout_preference_accuracy"] is not None:
-        return f"Held-out ratings that the model agrees with: {accuracy} (before {before})."
-    loss, loss_before = (_known(values[n], ".3f") for n in ("heldout_loss", "heldout_loss_before"))
-    return f"Held-out loss: {loss} (before {loss_before})."
+    if values["heldout_preference_accuracy"] is None:
+        return f"Held-out loss: {_at_its_steps(values, 'loss')}."
+    told = _at_its_steps(values, "preference_accuracy")
+    if values["longer_baseline"] is None:
+        return f"Held-out ratings that the model agrees with: {told}."
+    return (
+        f"Held-out preference accuracy: {told}. Picking the longer reply would score "
+        f"{values['longer_baseline']:.3f}, the shorter {values['shorter_baseline']:.3f}."
+    )
+
+
+def _at_its_steps(values: dict[str, Any], name: str) -> str:
+    """One measure of the released step, with that before training, at the end and at best."""
+    before, released, final, best = (
+        _known(values[key], ".3f")
+        for key in (f"heldout_{name}_before", f"heldout_{name}", f"final_{name}", f"best_{name}")
+    )
+    told = f"{released} at step {values['released_step']}, which is released (before {before}"
+    if values["released_step"] != values["final_step"]:
+        told += f"; {final} at the last step, {values['final_step']}"
+    if values["best_step"] is not None and values["best_step"] != values["released_step"]:
+        told += f"; {best} at the best step, {values['best_step']}"
+    return f"{told})"

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Literal
 
 from xeno.errors import InvalidValueError, RunGoingOnError, XenoError
-from xeno.events import Event, Failure, LogLine, RunFinished
+from xeno.events import Event, Failure, LogLine, RunFinished, TrainerKilled
 from xeno.jobs.job import Job, Reason
 from xeno.jobs.leases import Leases
 from xeno.jobs.store import Queue
 from xeno.store.profile import Profile
 from xeno.store.runs import Run, Runs
+from xeno.workers.memory_kills import memory_kills
 from xeno.workers.training_client import TrainingRun
 
 HEARTBEAT_SECONDS = 10.0
@@ -56,6 +57,7 @@ class Attempt:
         self._reason: Reason = ""
         self._lost = False
         self._failure: Failure | None = None
+        self._memory_kills: int | None = None  # of the machine, before the trainer started
         self._asked = threading.Event()
 
     @property
@@ -97,6 +99,7 @@ class Attempt:
         if self._job.cancel == "discard":  # its worker was lost before it could obey
             return self._discarded()
         self._training = TrainingRun.resume(self._profile, self._job.run_id, self._tell)
+        self._memory_kills = memory_kills()
         try:
             self._training.start()
         except RunGoingOnError as error:
@@ -181,6 +184,8 @@ class Attempt:
             self._leases.finish(self._job, finished.status, self._reason)
             self._on_event(finished)
             return finished
+        if self._training.killed and run.status == "interrupted":
+            self._note_kill()
         if failure is None:
             failure = Failure(what="The run ended without saying why.")
         if self._order == "later" and run.status == "interrupted":
@@ -193,6 +198,20 @@ class Attempt:
         if reason == "crashed" or failure.can_pass:
             return self._again(failure, reason, finished)
         return self._failed(failure, finished)
+
+    def _note_kill(self) -> None:
+        """Keep with the run that something has killed its trainer. Where that may have been for
+        want of memory, the next attempt computes in smaller parts.
+
+        A kill that the kernel does not count was somebody's (`kill -9`), and the run goes on bit
+        for bit. If it happens again, a program that watches over memory may be behind it.
+        """
+        before, now = self._memory_kills, memory_kills()
+        counted = before is None or now is None or now > before
+        run_id = self._job.run_id
+        with contextlib.suppress(XenoError):  # without the note it is tried again as it was
+            memory = counted or bool(self._runs.kills(run_id))
+            self._runs.append_event(run_id, TrainerKilled(run_id=run_id, memory=memory))
 
     def _again(
         self, failure: Failure, reason: Reason, finished: RunFinished | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from xeno.errors import InvalidValueError, RunGoingOnError
-from xeno.events import Event, Failure, Message, decode_event, encode
+from xeno.events import Event, Failure, Message, NoiseDrawn, TrainerKilled, decode_event, encode
 from xeno.paths import ProfilePaths
 from xeno.store import files, processes
 from xeno.store.checkpoint_keys import CheckpointKeys
@@ -159,6 +159,15 @@ class Runs:
                 (run_id, step),
             )
 
+    def noisy_steps(self, run_id: str) -> list[NoiseDrawn]:
+        """The notes of the noisy steps of all attempts at the run."""
+        return [NoiseDrawn.model_validate_json(each) for each in self._of(run_id, "noise_drawn")]
+
+    def kills(self, run_id: str) -> list[TrainerKilled]:
+        """How often the run's trainer was killed and nobody here had asked for it."""
+        found = self._of(run_id, "trainer_killed")
+        return [TrainerKilled.model_validate_json(each) for each in found]
+
     def last_step(self, run_id: str) -> int:
         """The highest step that any event of the run tells of, 0 without one."""
         row = self._db.one(
@@ -254,6 +263,15 @@ class Runs:
         """The run's events in their order."""
         rows = self._db.read("SELECT event FROM run_events WHERE run_id = ? ORDER BY seq", [run_id])
         return [decode_event(row["event"]) for row in rows]
+
+    def _of(self, run_id: str, kind: str) -> list[str]:
+        """The run's events of one type, as they are kept."""
+        rows = self._db.read(
+            "SELECT event FROM run_events WHERE run_id = ? "
+            "AND json_extract(event, '$.type') = ? ORDER BY seq",
+            (run_id, kind),
+        )
+        return [row["event"] for row in rows]
 
     def mark_interrupted(self) -> list[Run]:
         """Mark the runs whose process is gone without a word; the ones just marked."""

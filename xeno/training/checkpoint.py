@@ -68,7 +68,6 @@ class Origin(BaseModel):
         stages: the units of each stage.
         environment: libraries, number format, threads, device.
         noise: sigma of each stage of a private run, 0 of others.
-        abandoned: noisy steps of earlier attempts, by stage, that are not part of this one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +79,6 @@ class Origin(BaseModel):
     stages: tuple[Units, ...]
     environment: dict[str, str | int]
     noise: tuple[float, ...]
-    abandoned: tuple[int, ...]
 
     @property
     def dtype(self) -> Dtype:
@@ -118,9 +116,12 @@ class LoopState(BaseModel):
 
     Attributes:
         seconds, pairs_done, tokens_done: of the steps so far, for the pace.
+        spent: seconds that the whole run took so far, without pauses, for its time limit.
         rows_at_once, tokens_at_once, twice: how batches are cut.
+        kills: how often the trainer had been killed for its memory when they were cut so.
         before, after: the first and the last evaluation.
         sampling, noise: the streams of a private run: of its batches and of its noise.
+        stream, abandoned: see `xeno.training.noisy_steps`.
         learner: what the learner keeps besides tensors.
     """
 
@@ -128,15 +129,19 @@ class LoopState(BaseModel):
     seconds: float
     pairs_done: int
     tokens_done: int
+    spent: float
     rows_at_once: int
     tokens_at_once: int
     twice: bool
+    kills: int
     before: Evaluated
     after: Evaluated
     best: BestState
     stability: StabilityState
     sampling: Stream | None
     noise: Stream | None
+    stream: int
+    abandoned: int
     learner: dict[str, Any]
 
 

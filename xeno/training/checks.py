@@ -46,6 +46,35 @@ def settings_checks(plan: TrainingPlan, unusable: str) -> list[Check]:
     return found
 
 
+def engine_checks(plan: TrainingPlan) -> list[Check]:
+    """What the engine leaves out of what a plan says."""
+    if plan.engine != "trl":
+        return []
+    words = (
+        "TRL's engine is a check of the other one and does less: no checkpoints (an interrupted "
+        "run begins again), no pauses, no smaller parts where memory runs out, no early stopping "
+        "and no best step (the last one is released), no sample replies, no steps that are left "
+        "out (a gradient that is not finite ends the run), and all pairs weigh the same. Stops "
+        "and the time limit are obeyed after a step."
+    )
+    return [Check("Engine", "amber", words)]
+
+
+def trl_checks(least: int, total: int) -> tuple[Check, Check]:
+    """Memory and time of a run on TRL's engine, which are not foretold; `least` bytes are needed
+    by whatever computes."""
+    needed = memory_check(least, least, total, total)
+    words = (
+        f"Libraries, base and adapter take {least / _GB:.1f} GB. How much TRL's engine takes "
+        "besides is not known before it runs: it computes a whole batch at once, and needs "
+        "several times the memory of the other engine."
+    )
+    return (
+        needed if needed.verdict == "red" else Check("Memory", "amber", words),
+        Check("Time", "green", "How long TRL's engine takes is not known before it runs."),
+    )
+
+
 def base_checks(packed: str) -> list[Check]:
     """How the base is held, where that was not asked for: `packed` says why."""
     return [Check("Base model", "amber", packed)] if packed else []

@@ -24,6 +24,6 @@ def bytes_written(base: BaseModel, plan: TrainingPlan, recipe: Recipe, steps: in
         base.shapes, adapter.target_modules, layers(base.shapes, plan), adapter.rank, False
     )
     version = 4.0 * numbers  # A and B, whichever are trained
-    checkpoint = (4.0 + state_bytes(plan)) * recipe.trainable
+    checkpoint = (4.0 + state_bytes(plan)) * recipe.trainable if plan.engine == "xeno" else 0.0
     events = _RECORD * math.ceil(steps / plan.progress_every)
     return round(version + plan.checkpoints_kept * checkpoint + events + 2**20)

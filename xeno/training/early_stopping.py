@@ -34,7 +34,7 @@ class EarlyStopping:
 
     def is_best(self, event: Evaluated) -> bool:
         """Whether `event`, the newest evaluation, is the best so far; it is taken note of."""
-        if event.loss is None or event.preference_accuracy is None:
+        if event.loss is None:
             # Nothing is held out, or the loss is no finite number: no step to prefer.
             self.state = self.state.model_copy(update={"waited": self.state.waited + 1})
             return False
@@ -56,10 +56,10 @@ class EarlyStopping:
 
     def _gains(self, event: Evaluated, best: Evaluated) -> bool:
         least, metric = self._plan.early_stopping_min_delta, self._plan.early_stopping_metric
-        gain = _known(event.preference_accuracy) - _known(best.preference_accuracy)
         fall = _known(best.loss) - _known(event.loss)
-        if metric == "loss":
-            return fall > least
+        if metric == "loss" or event.preference_accuracy is None:
+            return fall > least  # replies that are only imitated have no accuracy
+        gain = event.preference_accuracy - _known(best.preference_accuracy)
         if gain > least:
             return True
         return metric == "accuracy_then_loss" and gain == 0 and fall > least

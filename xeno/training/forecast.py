@@ -46,9 +46,9 @@ class Forecast:
         epsilon_after: what the account will have spent with it.
         blockers: why the run cannot start; empty where it can.
         sentence: all of it in plain words.
-        memory_bytes: at the peak of the trainer.
+        memory_bytes: at the peak of the trainer; None where it is not known.
         disk_bytes: written into the profile.
-        seconds: from start to version; None where no run has shown this machine's speed.
+        seconds: from start to version; None where it is not known.
         left_out: pairs that are not learned from, counted by reason.
         checks: what was looked at, each with its verdict; `verdict` is the worst.
     """
@@ -108,6 +108,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
     sentence = _sentence(plan, stages, steps, run, budget[0])
     made = [
         *checks.settings_checks(plan, problems),
+        *checks.engine_checks(plan),
         *checks.base_checks(choice.reason),
         *checks.unit_checks(plan, stages, left_out),
         *checks.privacy_checks(plan, sentence, problem, run.warnings if run else ()),
@@ -142,7 +143,7 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
 
 @dataclass(frozen=True)
 class _Needs:
-    memory: int
+    memory: int | None
     disk: int
     seconds: float | None
     checks: tuple[Check, ...]
@@ -165,6 +166,12 @@ def _needs(
         key=lambda each: each.total,
     )
     disk = bytes_written(base, plan, recipes[0], sum(recipe.steps for recipe in recipes))
+    free = shutil.disk_usage(profile.paths.folder).free
+    room = checks.disk_check(disk, free, floor=plan.disk_floor * 10**6)
+    if plan.engine == "trl":
+        least, total = _least_of(plan, memory)
+        told, time = checks.trl_checks(least, total)
+        return _Needs(None, disk, None, (told, room, time))
     seconds = None
     if all(each.rows for each in found):
         form = timing.form(plan.device, number_format(base, plan), plan.quantisation)
@@ -173,20 +180,8 @@ def _needs(
             for stage, recipe, each in zip(stages, recipes, found, strict=True)
         ]
         seconds = timing.seconds(base, form, timing.total(parts))
-    return _Needs(
-        memory.total,
-        disk,
-        seconds,
-        (
-            _memory_check(plan, memory),
-            checks.disk_check(
-                disk,
-                shutil.disk_usage(profile.paths.folder).free,
-                floor=plan.disk_floor * 10**6,
-            ),
-            checks.time_check(seconds),
-        ),
-    )
+    found_out = (_memory_check(plan, memory), room, checks.time_check(seconds))
+    return _Needs(memory.total, disk, seconds, found_out)
 
 
 def _left_out(
@@ -218,13 +213,20 @@ def _device_memory(device: str) -> int:
     return (card_memory() if device == "cuda" else None) or psutil.virtual_memory().total
 
 
-def _memory_check(plan: TrainingPlan, needed: Memory) -> Check:
+def _least_of(plan: TrainingPlan, needed: Memory) -> tuple[int, int]:
+    """What of `needed` no setting of the batches can lower, and what the device has."""
     card = card_memory() if plan.device == "cuda" else None
-    if card is not None:
-        least = round(needed.least - needed.libraries)
-        return checks.memory_check(needed.on_card, least, card, card)
+    if card is None:
+        return needed.least, psutil.virtual_memory().total
+    return round(needed.least - needed.libraries), card
+
+
+def _memory_check(plan: TrainingPlan, needed: Memory) -> Check:
+    least, total = _least_of(plan, needed)
+    if plan.device == "cuda" and card_memory():
+        return checks.memory_check(needed.on_card, least, total, total)
     machine = psutil.virtual_memory()
-    return checks.memory_check(needed.total, needed.least, machine.available, machine.total)
+    return checks.memory_check(needed.total, least, machine.available, total)
 
 
 def _sentence(

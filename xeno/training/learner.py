@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import torch
 
-from xeno.errors import XenoError
 from xeno.privacy.mechanism import PrivateOptimizer, forget_passes, per_row_gradients
 from xeno.privacy.noise import CipherStream, StreamState
 from xeno.training.adapters import trainable
+from xeno.training.invariants import no_gradient
 from xeno.training.optimizers import set_rate
 
 
@@ -60,9 +60,6 @@ class Learner(Protocol):
     def restore(self, state: LearnerState) -> None:
         """Go on as the learner that had `state`, but for the noise: the stream is what this one
         was made with, since a state does not say whether its stream may be continued."""
-
-    def renew_noise(self) -> None:
-        """Draw further noise from a fresh stream, where there is any."""
 
     def close(self) -> None:
         """Let go of the model, so that another learner can take it."""
@@ -108,9 +105,6 @@ class PlainLearner:
 
     def restore(self, state: LearnerState) -> None:
         _restore_optimizer(self._optimizer, state)
-
-    def renew_noise(self) -> None:
-        pass
 
     def close(self) -> None:
         self.discard()
@@ -178,21 +172,9 @@ class PrivateLearner:
     def restore(self, state: LearnerState) -> None:
         _restore_optimizer(self.optimizer.original_optimizer, state)
 
-    def renew_noise(self) -> None:
-        self._stream.renew()
-
     def close(self) -> None:
         self.discard()
         self._hooks.cleanup()
-
-
-def no_gradient() -> XenoError:
-    """A part of the adapter is not connected to the loss, or a kernel has no backward pass."""
-    return XenoError(
-        "This base model cannot be trained.",
-        "A part of the adapter gets no gradient.",
-        "Choose another base model, or other modules for the adapter.",
-    )
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -1,8 +1,8 @@
 """A run between its beginning and its release: reference, steps, measures, checkpoints, end.
 
 How a step is taken is told in steps, how pairs are scored in scoring, what happens when memory
-runs out in recovery, pauses in guards, orders to stop in stopping, the best step in
-early_stopping, what a checkpoint holds in checkpoint.
+runs out in recovery, pauses in guards, orders to stop in stopping, measures and the best step in
+held_out, what a checkpoint holds in checkpoint, and what a private run must count in noisy_steps.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 import torch
 
 from xeno.errors import StorageFullError
-from xeno.events import Evaluated, Event, LogLine, SampleReplies, StopTraining
-from xeno.privacy.noise import CipherStream
+from xeno.events import Event, LogLine, SampleReplies, StopTraining
 from xeno.training.adapters import adapter_weights
 from xeno.training.batches import passes
 from xeno.training.checkpoint import Checkpoint, LoopState, Stream
 from xeno.training.compute import dtype_name
-from xeno.training.early_stopping import EarlyStopping
 from xeno.training.guards import Guards, Trouble
+from xeno.training.held_out import HeldOut, put
 from xeno.training.learner import Learner, LearnerState
 from xeno.training.measures import peak_memory
 from xeno.training.microbatches import Limits
+from xeno.training.noisy_steps import StageNoise, lost_steps, nothing_left
 from xeno.training.objectives import Objective
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
@@ -56,9 +56,9 @@ class Work:
     Attributes:
         objective: what is made small. Its reference is the model before the first step.
         rows, held_out: those to learn from, and those to measure on.
-        sampling: the stream that samples the batches of a private run.
-        last_step: the step after which the stage ends.
+        noise: the streams of a private run, and what it must count.
         samples: writes the sample replies; None where none are wanted.
+        kills: how often the trainer was killed for its memory in this run.
         steps_before, steps_after: those of earlier and of later stages.
     """
 
@@ -67,11 +67,15 @@ class Work:
     objective: Objective
     rows: Sequence[Row]
     held_out: Sequence[Row]
-    sampling: CipherStream
-    last_step: int
+    noise: StageNoise
     samples: Samples | None = None
+    kills: int = 0
     steps_before: int = 0
     steps_after: int = 0
+
+
+class _DrawnAgain(Exception):  # noqa: N818 - a turn, not an error
+    """The streams were renewed while a step was under way: its batch is drawn from them again."""
 
 
 class Loop:
@@ -117,16 +121,27 @@ class Loop:
             self._scorer,
             self._memory,
             emit,
-            work.last_step,
+            self._drawing,
+            self._last,
             (work.steps_before, work.steps_after),
         )
         self._evaluate_every = max(1, math.ceil(recipe.steps / plan.evaluations))
         self._sample_every = plan.sample_every or self._evaluate_every
-        self._early = EarlyStopping(plan, private=plan.private)
-        self._best: dict[str, torch.Tensor] = {}
-        self._before = self._after = _unmeasured(run_id, work.steps_before)
-        self._sampled_at = work.sampling.state  # before the batch of the step that is under way
+        self._held_out = HeldOut(
+            run_id,
+            plan,
+            work.held_out,
+            self._scorer,
+            self._memory,
+            self._model,
+            emit,
+            work.steps_before,
+        )
+        # Before the batch of the step that is under way.
+        self._sampled_at = work.noise.sampling.state
         self._saved_at = time.monotonic()
+        self._in_step = False
+        self._kills = 0  # of the trainer, for its memory, that the cut of the batches answers
         if resumed is not None:
             self._restore(resumed)
 
@@ -135,46 +150,80 @@ class Loop:
         order: StopTraining | None = None
         early = False
         try:
+            self._answer_kills()
             if self._resumed:
                 self.save()  # its streams may be fresh ones
                 early = self._is_time_to_end()
             else:
                 self._begin()
-            for batch in () if early else self._batches():
-                self._guards.check(self._now_at, self.save)
-                self._steps.take(batch, self._interludes())
-                self._sampled_at = self._work.sampling.state
-                early = self._measure_and_save()
-                if early:
-                    break
-            if self._after.step != self._now_at:  # resumed where no step was left
-                self._after = self._evaluate()
+            going = not early
+            while going:
+                try:
+                    early = self._take_all()
+                    going = False
+                except _DrawnAgain:
+                    self._work.learner.discard()
+            if not self._steps.taken:
+                raise nothing_left()
+            if self._held_out.after.step != self._now_at:  # resumed where no step was left
+                self._evaluate()
         except Stopped as stopped:
             order = stopped.order
             self._work.learner.discard()
             if self._stopping.timed_out:
                 self._emit(LogLine(text="The time limit is reached."))
-            if order.keep and self._after.step != self._now_at:
-                self._after = self._evaluate_in_time()
+            if order.keep and self._held_out.after.step != self._now_at:
+                self._evaluate_in_time()
         if order is None or order.keep:
             self._steps.require_one()
-        metrics = self._metrics(self._choose_release(), early)
+        metrics = self._metrics(early)
         dtype = dtype_name(self._model)
         return Outcome(self._steps.taken, order, metrics, dtype)
+
+    def _take_all(self) -> bool:
+        """Take the steps that are left; whether they ended early."""
+        for batch in self._batches():
+            self._guards.check(self._now_at, self.save)
+            self._in_step = True
+            try:
+                self._steps.take(batch, self._interludes())
+            finally:
+                self._in_step = False
+            self._sampled_at = self._work.noise.sampling.state
+            if self._measure_and_save():
+                return True
+        return False
 
     def _begin(self) -> None:
         rows = [*self._work.rows, *self._work.held_out]
         self._memory.enough_for(lambda: self._scorer.refer(rows), lambda: None)
         if self._plan.evaluate_first:
-            self._before = self._after = self._evaluate()
+            self._evaluate()
         self._write_samples()
         self._begun = True
         self.save()
+
+    def _answer_kills(self) -> None:
+        """Cut batches in smaller parts for every time that the trainer was killed for its
+        memory since they were cut as they are."""
+        words = ""
+        for _ in range(self._kills, self._work.kills):
+            words = self._memory.smaller(math.ceil(self._recipe.batch_size)) or words
+        self._kills = self._work.kills
+        if words:
+            why = "The system ended the process of this run, probably since memory ran out:"
+            self._emit(LogLine(level="warning", text=f"{why} {words}"))
+            self._parts_shrunk()
 
     @property
     def _now_at(self) -> int:
         """Steps of the whole run so far."""
         return self._work.steps_before + self._steps.taken
+
+    @property
+    def _last(self) -> int:
+        """The step after which the stage ends."""
+        return self._recipe.steps - self._work.noise.abandoned
 
     def _batches(self) -> Iterator[list[Row]]:
         """The batches of the steps that are left: sampled by the cipher stream in private runs,
@@ -183,19 +232,19 @@ class Loop:
         begun = self._steps.taken
         if self._plan.private:
             units = by_unit(rows)
-            for _ in range(begun, work.last_step):
-                drawn = work.sampling.poisson_sample(len(units), recipe.sample_rate)
+            for _ in range(begun, self._last):
+                drawn = work.noise.sampling.poisson_sample(len(units), recipe.sample_rate)
                 yield [row for i in drawn for row in units[i]]
             return
         size, ease = int(recipe.batch_size), self._scorer.ease
-        yield from passes(rows, self._plan, size, work.last_step, ease, begun)
+        yield from passes(rows, self._plan, size, self._last, ease, begun)
 
     def _measure_and_save(self) -> bool:
         """What is due after a step; whether the run should end early."""
         taken, early = self._steps.taken, False
-        last = taken == self._work.last_step
+        last = taken == self._last
         if last or taken % self._evaluate_every == 0:
-            self._after = self._evaluate()
+            self._evaluate()
             early = self._is_time_to_end()
         if last or early or taken % self._sample_every == 0:
             self._write_samples()
@@ -207,17 +256,13 @@ class Loop:
 
     def _is_time_to_end(self) -> bool:
         """Whether the held-out pairs have not gained for long enough; said if so."""
-        best, taken = self._early.state.best, self._steps.taken
-        if best is None or taken >= self._work.last_step or not self._early.is_time(taken):
-            return False
-        words = f"The held-out pairs have not gained since step {best.step}, so this ends here."
-        self._emit(LogLine(text=words))
-        return True
+        taken = self._steps.taken
+        return taken < self._last and self._held_out.is_time(taken)
 
     def _interludes(self) -> dict[str, int]:
         """How often the held-out pairs and the samples are still to come, the one after the
         step under way and the one at the end among them."""
-        taken, last = self._steps.taken, self._work.last_step
+        taken, last = self._steps.taken, self._last
 
         def times(every: int) -> int:
             return -(-last // every) - taken // every
@@ -226,20 +271,14 @@ class Loop:
 
     # Measures ---------------------------------------------------------------------------
 
-    def _evaluate(self) -> Evaluated:
-        """Score the held-out pairs, say so, and keep the adapter if it is the best so far."""
+    def _evaluate(self) -> None:
+        """Measure the adapter as it is on the held-out pairs."""
         begun, taken = time.monotonic(), self._steps.taken
-        rows, most = self._work.held_out, self._plan.evaluation_pairs
-        whole = taken in {0, self._work.last_step} or most is None
-        some = rows if whole else rows[:most]
-        event = self._memory.enough_for(
-            lambda: self._scorer.score(self._run_id, self._now_at, some), lambda: None
-        )
-        self._emit(event)
-        if taken and self._early.is_best(event):
-            self._best = adapter_weights(self._model)
+        if taken:
+            self._held_out.measure(self._now_at, last=taken == self._last)
+        else:
+            self._held_out.first(self._now_at)
         self._steps.time_left.interlude("evaluation", time.monotonic() - begun)
-        return event
 
     def _write_samples(self) -> None:
         """Let the model answer the plan's prompts, and say what it answered."""
@@ -251,44 +290,22 @@ class Loop:
         self._emit(SampleReplies(run_id=self._run_id, step=self._now_at, replies=replies))
         self._steps.time_left.interlude("samples", time.monotonic() - begun)
 
-    def _evaluate_in_time(self) -> Evaluated:
+    def _evaluate_in_time(self) -> None:
         """Measure a stopped run's adapter where that is quick; it is unknown otherwise."""
         in_time = self._plan.stop_measure_seconds * 2 * self._steps.pairs_per_second
         if len(self._work.held_out) <= in_time:
             self._stopping.ignore()
-            return self._evaluate()
-        return _unmeasured(self._run_id, self._now_at)
+            self._evaluate()
+        else:
+            self._held_out.pass_over(self._now_at)
 
-    def _choose_release(self) -> Evaluated:
-        """Put the adapter that is to be released on the model; the evaluation of it."""
-        best = self._early.state.best
-        if best is None or not self._plan.releases_best(self._plan.private):
-            return self._after
-        if best.step != self._now_at:
-            self._emit(LogLine(text=f"Step {best.step} did best on the held-out pairs."))
-            _put(self._model, self._best)
-        return best
-
-    def _metrics(self, released: Evaluated, early: bool) -> dict[str, float | None]:
-        """Of the released step, of the last one and of the best one; never a mean over steps."""
-        before, final, best = self._before, self._after, self._early.state.best
-        return {
+    def _metrics(self, early: bool) -> dict[str, float | None]:
+        """Those of the stage; the adapter that is to be released is on the model afterwards."""
+        self._begun = False  # which need not be that of the last step: no more checkpoints
+        return self._held_out.metrics(self._held_out.released()) | {
             "steps": self._steps.taken,
             "steps_left_out": self._steps.stability.state.skipped,
             "ended_early": float(early),
-            "heldout_preference_accuracy_before": before.preference_accuracy,
-            "released_step": released.step,
-            "heldout_preference_accuracy": released.preference_accuracy,
-            "heldout_loss": released.loss,
-            "heldout_reward_margin": released.reward_margin,
-            "heldout_perplexity": released.perplexity,
-            "final_preference_accuracy": final.preference_accuracy,
-            "final_loss": final.loss,
-            "best_step": None if best is None else best.step,
-            "best_preference_accuracy": None if best is None else best.preference_accuracy,
-            "best_loss": None if best is None else best.loss,
-            "shorter_baseline": final.shorter_baseline,
-            "longer_baseline": final.longer_baseline,
             "pairs_per_second": self._steps.pairs_per_second,
             "tokens_per_second": self._steps.tokens_per_second,
             "peak_memory_bytes": peak_memory(),
@@ -306,6 +323,20 @@ class Loop:
             self._guards.hold(self._now_at, trouble, self._saves)
         self._saved_at = time.monotonic()
 
+    def _drawing(self, step: int) -> None:
+        """Note that the noise of `step` is drawn next; where the disk is full, wait first."""
+
+        def noted() -> bool:
+            try:
+                self._work.noise.drawing(step)
+            except StorageFullError:
+                return False
+            return True
+
+        if not noted():
+            trouble = Trouble("disk", "The disk is full: a noisy step cannot be noted.")
+            self._guards.hold(self._now_at, trouble, noted)
+
     def _saves(self) -> bool:
         try:
             self._keep(*self._now())
@@ -314,13 +345,21 @@ class Loop:
         return True
 
     def _parts_shrunk(self) -> None:
-        """Memory ran out and batches are cut in smaller parts from here on. After a crash the
-        same cut must hold, and in a resumed run the noise of the step under way may have been
-        drawn for another cut before (see `xeno.training.resume`)."""
-        if self._resumed:
-            self._work.learner.renew_noise()
+        """Batches are cut in smaller parts from here on. After a crash the same cut must hold,
+        and steps that an earlier attempt took with another cut must not be taken again under the
+        same noise (see `xeno.training.resume`)."""
+        noise, taken = self._work.noise, self._steps.taken
+        renewed = noise.ahead(taken)
+        if renewed:
+            before = noise.abandoned
+            noise.renew(taken)
+            self._sampled_at = noise.sampling.state
+            self._steps.last = self._last
+            self._emit(lost_steps(noise.abandoned - before))
         if self._begun:
             self.save()
+        if renewed and self._in_step:
+            raise _DrawnAgain
 
     def _now(self) -> tuple[LoopState, dict[str, torch.Tensor]]:
         """The run between two steps; while one is under way, as it was before that."""
@@ -331,22 +370,26 @@ class Loop:
             seconds=self._steps.seconds,
             pairs_done=self._steps.pairs_done,
             tokens_done=self._steps.tokens_done,
+            spent=self._stopping.spent,
             rows_at_once=self._memory.limits.rows,
             tokens_at_once=self._memory.limits.tokens,
             twice=self._memory.twice,
-            before=self._before,
-            after=self._after,
-            best=self._early.state,
+            kills=self._kills,
+            before=self._held_out.before,
+            after=self._held_out.after,
+            best=self._held_out.state,
             stability=self._steps.stability.state,
             sampling=Stream.of(self._sampled_at) if streams else None,
             noise=Stream.of(learner.noise) if learner.noise is not None else None,
+            stream=self._work.noise.number,
+            abandoned=self._work.noise.abandoned,
             learner=dict(learner.values),
         )
         rows = (*self._work.rows, *self._work.held_out)
         tensors = {"reference": torch.stack([self._scorer.reference[r.pair_id] for r in rows])}
         for prefix, part in (
             ("adapter", adapter_weights(self._model)),
-            ("best", self._best),
+            ("best", self._held_out.weights),
             ("learner", learner.tensors),
         ):
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
@@ -355,35 +398,14 @@ class Loop:
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Go on where `checkpoint` is; its streams are restored by whoever made ours."""
         state, steps = checkpoint.state, self._steps
-        _put(self._model, checkpoint.part("adapter"))
-        self._best = checkpoint.part("best")
+        put(self._model, checkpoint.part("adapter"))
         self._work.learner.restore(LearnerState(checkpoint.part("learner"), state.learner))
         rows = (*self._work.rows, *self._work.held_out)
         for row, both in zip(rows, checkpoint.tensors["reference"], strict=True):
             self._scorer.reference[row.pair_id] = both.clone()
         self._memory.restore(Limits(state.rows_at_once, state.tokens_at_once), state.twice)
-        self._before, self._after = state.before, state.after
-        self._early.state = state.best
+        self._kills = state.kills
+        self._held_out.restore(state.before, state.after, state.best, checkpoint.part("best"))
         steps.stability.state = state.stability
         steps.taken, steps.seconds = state.step, state.seconds
         steps.pairs_done, steps.tokens_done = state.pairs_done, state.tokens_done
-
-
-def _put(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Give the adapter on `model` these `weights`."""
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, weight in weights.items():
-            parameters[name].copy_(weight)
-
-
-def _unmeasured(run_id: str, step: int) -> Evaluated:
-    return Evaluated(
-        run_id=run_id,
-        step=step,
-        preference_accuracy=None,
-        loss=None,
-        reward_margin=None,
-        shorter_baseline=None,
-        longer_baseline=None,
-    )

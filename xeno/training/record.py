@@ -3,6 +3,11 @@
 A record holds what would be needed to train the same adapter again, and what was measured. It
 holds no text of the user's and no local path: the base is named by its folder's name and its
 hash, the pairs by their hash, and sample replies stay behind.
+
+Of a private run nothing is exported that was computed from its pairs. Losses, margins, norms,
+accuracies, lengths, counts and a hash of the pairs come from them as they are: the noise covers
+the adapter and none of these. What may leave is named here, so that a measure that is added later
+stays behind until somebody has thought about it.
 """
 
 from __future__ import annotations
@@ -21,9 +26,17 @@ if TYPE_CHECKING:
     from xeno.store.runs import Run
 
 METRICS = {
-    "heldout_preference_accuracy": "Held-out preference accuracy",
+    "released_step": "Released step",
+    "heldout_preference_accuracy": "Held-out preference accuracy of the released step",
     "heldout_preference_accuracy_before": "The same before training",
-    "heldout_loss": "Validation loss",
+    "final_step": "Last step",
+    "final_preference_accuracy": "The same after the last step",
+    "best_step": "Best step",
+    "best_preference_accuracy": "The same after the best step",
+    "heldout_loss": "Validation loss of the released step",
+    "heldout_loss_before": "Validation loss before training",
+    "final_loss": "Validation loss after the last step",
+    "best_loss": "Validation loss after the best step",
     "heldout_perplexity": "Perplexity",
     "heldout_reward_margin": "Held-out reward margin",
     "shorter_baseline": "Accuracy of the shorter reply",
@@ -40,10 +53,17 @@ METRICS = {
 }
 """The metrics of a run that are numbers, with their titles, in the order they are shown."""
 _IN_A_RECORD = (RunStarted, Progress, Evaluated, LogLine)
+_PUBLIC = ("steps", "trainable")
+"""The metrics that a private run's account or its plan says anyway."""
+LEFT_OUT = (
+    "This run was private. Losses, margins, gradient norms, accuracies, speeds, lengths, counts "
+    "and the hash of its pairs are left out, with its curves and its log: they were computed from "
+    "the pairs as they are, and the noise covers the version only."
+)
 
 
 class RunRecord(BaseModel):
-    """One run as it is exported."""
+    """One run as it is exported. `left_out` says what is not in it, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,16 +83,19 @@ class RunRecord(BaseModel):
     failure: dict[str, Any] | None
     version: str | None
     events: tuple[dict[str, Any], ...]
+    left_out: str = ""
 
 
 def record(run: Run, events: list[Event]) -> RunRecord:
-    """The record of `run` with its `events`."""
+    """The record of `run` with its `events`; see the module for what a private one leaves out."""
     base = PurePath(run.plan.base.replace("\\", "/")).name
     plan = run.plan.model_dump(mode="json", exclude={"sample_prompts"}) | {"base": base}
     failure = None
     if run.failure is not None:  # why it failed may name a path
         failure = {"what": run.failure.what.replace(run.plan.base, base)}
-    kept = [event for event in events if isinstance(event, _IN_A_RECORD)]
+    private = run.plan.private
+    kept = [] if private else [event for event in events if isinstance(event, _IN_A_RECORD)]
+    metrics = {name: run.metrics[name] for name in _PUBLIC if name in run.metrics}
     return RunRecord(
         run=run.id,
         status=run.status,
@@ -83,12 +106,13 @@ def record(run: Run, events: list[Event]) -> RunRecord:
         seed=run.plan.seed,
         base=base,
         base_hash=run.base_hash,
-        data_hash=run.data_hash,
+        data_hash=None if private else run.data_hash,
         environment=dict(run.environment),
-        metrics=dict(run.metrics),
+        metrics=metrics if private else dict(run.metrics),
         failure=failure,
         version=run.version,
         events=tuple(event.model_dump(mode="json") for event in kept),
+        left_out=LEFT_OUT if private else "",
     )
 
 

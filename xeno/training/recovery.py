@@ -128,6 +128,23 @@ class Memory:
         if twice:
             self._compute_twice()
 
+    def smaller(self, most: int) -> str | None:
+        """Halve the parts of batches of `most` pairs, though none was seen to fail: the system
+        ends a process that is too large without a word. How, in words; None where nothing is
+        left to try, or the plan does not want it."""
+        if self._plan.on_memory == "stop":
+            return None
+        rows = min(self.limits.rows, most)
+        if rows > 1:
+            self.limits = Limits(rows // 2, max(1, self.limits.tokens // 2))
+            pairs = count(self.limits.rows, "pair")
+            tokens = count(self.limits.tokens, "token")
+            return f"at most {pairs} and {tokens} are computed at once from here on."
+        if self._plan.memory_checkpointing and not self.twice:
+            self._compute_twice()
+            return "activations are computed twice from here on, which is slower."
+        return None
+
     def _shrink(self) -> str | None:
         """Make the next parts smaller than the one that did not fit; how, in words."""
         size = len(self._part)

@@ -21,16 +21,16 @@ clear. Between the two lies one safe case, and it is also what a user wants:
 3. Same inputs, different arithmetic (a library was updated, another number of threads): the sums
    would differ by rounding, so the old stream is destroyed and a fresh one continues. The steps
    in the checkpoint are in the released adapter and count. The steps after it that the first
-   attempt took (at most one more than its events tell of: it may have died between a step and
-   its event) are not in the adapter; but losses, samples or evaluations that came from them may
-   have been seen, so they count as well. They are taken from the steps that are left, so that
-   the run still spends at most the epsilon it was granted. The checkpoint with the fresh stream
-   is written, and the old ones deleted, before the first step.
+   attempt took are not in the adapter; but losses, samples or evaluations that came from them
+   may have been seen, so they count as well. They are known, since every noisy step is noted on
+   the disk before its noise is drawn (`xeno.training.noisy_steps`), and they are taken from the
+   steps that are left, so that the run still spends at most the epsilon it was granted. The
+   checkpoint with the fresh stream is written, and the old ones deleted, before the first step.
 
-When memory runs out in a resumed run its micro-batches become smaller, which changes rounding in
-a step that the first attempt may have taken; the noise stream is renewed there too. In a run that
-was not resumed no noise has been drawn for that step yet, so the stream goes on, and the new cut
-is in a checkpoint before the noise is drawn.
+When memory runs out the micro-batches become smaller, which changes rounding. That is case 3
+where an earlier attempt has taken steps after the one that the run is at: its streams are
+renewed and those steps counted. Otherwise no noise has been drawn for the step yet, so the
+streams go on, and the new cut is in a checkpoint before the noise is drawn.
 
 A run that is interrupted and never resumed releases nothing and costs nothing. When a run ends,
 the key of its checkpoints is destroyed in the same transaction.
@@ -88,7 +88,6 @@ def origin(
         ),
         environment=environment,
         noise=tuple(noise),
-        abandoned=(0,) * len(stages),
     )
 
 
@@ -148,22 +147,6 @@ def differences(before: Origin, now: Origin) -> tuple[str, ...]:
     if now.environment["device"] != "cpu":
         found.append("the order in which a graphics card adds")
     return tuple(found)
-
-
-def abandoned(planned: Sequence[int], at: int, told: int) -> tuple[int, ...]:
-    """Noisy steps that an earlier attempt may have taken after the checkpoint, by stage.
-
-    Args:
-        planned: steps of each stage; through all of them the steps of a run are numbered.
-        at: the step of the checkpoint.
-        told: the highest step that the attempt's events tell of; one more may have been taken.
-    """
-    lost, begin = [], 0
-    for steps in planned:
-        end = begin + steps
-        lost.append(max(0, min(end, told + 1) - max(begin, at)))
-        begin = end
-    return tuple(lost)
 
 
 def _digest(value: object) -> str:

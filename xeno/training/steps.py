@@ -14,9 +14,10 @@ import torch
 
 from xeno.errors import XenoError
 from xeno.events import Event, LogLine, Progress, StopTraining
-from xeno.training.adapters import dropping, trainable
+from xeno.training.adapters import dropping
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
+from xeno.training.invariants import require_change, require_finite, weights
 from xeno.training.learner import Learner
 from xeno.training.measures import Measures, finite
 from xeno.training.plan import TrainingPlan
@@ -33,10 +34,13 @@ class Steps:
     """Takes the steps of one stage of a run.
 
     Args:
-        last_step: the step after which the stage ends.
+        drawing: told every step (from 1) of a private run before its noise is drawn; it must not
+            be drawn where this raises.
+        last_step: the step after which the stage ends, as far as that is known.
         place: steps of the stages before and after this one; progress is told for the whole run.
 
     Attributes:
+        last: the step after which the stage ends.
         taken: how many there were.
         seconds, pairs_done, tokens_done: what they took and saw.
         stability: judges them.
@@ -53,6 +57,7 @@ class Steps:
         scorer: Scorer,
         memory: Memory,
         emit: Callable[[Event], None],
+        drawing: Callable[[int], None],
         last_step: int,
         place: tuple[int, int],
     ) -> None:
@@ -64,7 +69,8 @@ class Steps:
         self._scorer = scorer
         self._memory = memory
         self._emit = emit
-        self._last = last_step
+        self._drawing = drawing
+        self.last = last_step
         self._before, self._after = place
         self._gauges = Gauges(plan.device)
         self._changed = False  # whether a step of this process was seen to change the adapter
@@ -101,23 +107,27 @@ class Steps:
         loss = measures.loss / max(1, measures.pairs)
         rate = self._recipe.schedule.rate(self.taken) * self.stability.state.rate_factor
         norm, trouble = math.nan, "" if private else self.stability.trouble(loss)
-        before = None if self._changed else self._trained()
+        before = None if self._changed else weights(self._model)
         if trouble:
             self._learner.discard()
         else:
+            if private:
+                self._drawing(self.taken + 1)
             norm = self._learner.step(len(batch), rate)
             if not private and not math.isfinite(norm):
                 trouble = "its gradient was not a finite number"
-        self._require_finite()
+        # In private runs this looks at what was noised already.
+        require_finite(self._model, self._before + self.taken + 1)
         if not trouble and before is not None and norm > 0 and rate > 0:
-            self._require_change(before)
+            require_change(self._model, before)
+            self._changed = True
         seconds = time.monotonic() - begun
         self.taken += 1
         self.seconds += seconds
         self.time_left.step(seconds)
         self.pairs_done += len(batch)
         self.tokens_done += sum(row.tokens for row in batch)
-        if self.taken % self._plan.progress_every == 0 or self.taken == self._last:
+        if self.taken % self._plan.progress_every == 0 or self.taken == self.last:
             self._report(measures, rate, norm, interludes)
         if trouble:
             self._left_out(trouble)
@@ -176,32 +186,6 @@ class Steps:
                 memory_of=machine.memory_of,
                 processor_share=machine.processor_share,
                 temperature=machine.temperature,
-                eta_seconds=self.time_left.seconds(self._last - self.taken, interludes),
+                eta_seconds=self.time_left.seconds(self.last - self.taken, interludes),
             )
         )
-
-    def _trained(self) -> list[torch.Tensor]:
-        return [each.detach().clone() for each in trainable(self._model)]
-
-    @torch.no_grad()
-    def _require_change(self, before: list[torch.Tensor]) -> None:
-        """A wrongly attached optimizer trains with plausible losses and changes nothing."""
-        names = [name for name, each in self._model.named_parameters() if each.requires_grad]
-        pairs = zip(names, before, trainable(self._model), strict=True)
-        moved = [float((now - was).abs().max()) for name, was, now in pairs if "lora_B" in name]
-        if not max(moved, default=0.0) > 0:
-            raise XenoError(
-                "Training does not change the adapter.",
-                "The first step left every number of its B as it was.",
-                "This is a fault of the program; nothing was released.",
-            )
-        self._changed = True
-
-    def _require_finite(self) -> None:
-        """The adapter after every step. In private runs this looks at what was noised already."""
-        if not all(bool(each.isfinite().all()) for each in trainable(self._model)):
-            raise XenoError(
-                "The adapter is no longer made of finite numbers.",
-                f"Step {self._before + self.taken + 1} destroyed it.",
-                "Start a new run with a smaller learning rate.",
-            )

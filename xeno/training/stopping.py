@@ -38,8 +38,14 @@ class Stopping:
         spent: float = 0.0,
     ) -> None:
         self._stop = stop
-        self._deadline = None if time_limit is None else time.monotonic() + time_limit - spent
+        self._limit = time_limit
+        self._begun = time.monotonic() - spent
         self.timed_out = False
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the run took so far, also before it was resumed, without its pauses."""
+        return time.monotonic() - self._begun
 
     def wanted(self) -> bool:
         """Whether the run is to end now."""
@@ -55,16 +61,15 @@ class Stopping:
             raise Stopped(StopTraining(keep=True))
 
     def _is_late(self) -> bool:
-        return self._deadline is not None and time.monotonic() > self._deadline
+        return self._limit is not None and self.spent > self._limit
 
     def pause(self, seconds: float) -> None:
         """Leave out `seconds` in which the run waited."""
-        if self._deadline is not None:
-            self._deadline += seconds
+        self._begun += seconds
 
     def ignore(self) -> None:
         """Obey no more, for the last thing that a stopped run does."""
-        self._stop, self._deadline = lambda: None, None
+        self._stop, self._limit = lambda: None, None
 
     def watch(self, model: torch.nn.Module) -> None:
         """Make every adapted layer of `model` obey, forward and backward."""

@@ -6,7 +6,7 @@ A run has one stage, or two on the same adapter (`xeno.training.stages`). Runs i
 child. The run's row, its events and its outcome are kept in the profile.
 What differential privacy covers is the version's adapter. The losses and accuracies that are
 shown and kept with the run are computed from the pairs as they are, and so is a user's decision
-to stop early: they stay on this machine.
+to stop early: they stay on this machine, and a record that is exported leaves them out.
 """
 
 from __future__ import annotations
@@ -168,7 +168,14 @@ class _Training:
         now = origin(plan, base.base_hash, data, stages, circumstances, sigmas)
         planned = [stage.recipe.steps for stage in stages]
         attempt = Attempt(
-            self.runs, self.run.id, self.checkpoints, now, planned, saved, private=plan.private
+            self.runs,
+            self.run.id,
+            self.checkpoints,
+            now,
+            planned,
+            [stage.recipe.sample_rate for stage in stages],
+            saved,
+            private=plan.private,
         )
         attempt.tell(self.emit)
         steps = sum(planned)
@@ -192,7 +199,7 @@ class _Training:
         if plan.engine == "trl":
             outcomes = [self._with_trl(stages[0], policy, adapted, tokenizer)]
         else:
-            outcomes = self._steps(stages, attempt, policy, adapted, limit, samples)
+            outcomes = self._steps(stages, sigmas, attempt, policy, adapted, limit, samples)
         taken = sum(each.steps for each in outcomes)
         if taken == steps and saved is None and plan.engine == "xeno":
             parts = [timing.work(stage.plan, stage.recipe, *_tokens(stage)) for stage in stages]
@@ -234,10 +241,9 @@ class _Training:
             )
         tensors = extract(adapted)
         # Every noisy step counts, also where the adapter of an earlier one is released.
-        counted = attempt.noisy_steps([each.steps for each in outcomes])
         mechanisms = [
             Mechanism(sample_rate=stage.recipe.sample_rate, noise_multiplier=sigma, steps=noisy)
-            for stage, sigma, noisy in zip(stages, sigmas, counted, strict=True)
+            for stage, sigma, noisy in zip(stages, sigmas, attempt.noisy_steps(), strict=True)
             if plan.private and noisy
         ]
         adapter = stages[0].recipe.adapter
@@ -327,6 +333,7 @@ class _Training:
     def _steps(
         self,
         stages: list[StageRows],
+        sigmas: Sequence[float],
         attempt: Attempt,
         policy: Policy,
         adapted: PeftModel,
@@ -334,14 +341,15 @@ class _Training:
         samples: Samples | None,
     ) -> list[Outcome]:
         """The steps of each stage, up to the one in which the run is stopped."""
-        now, finished = attempt.origin, list(attempt.finished)
+        finished = list(attempt.finished)
         dtype = dtype_name(policy.model)
         outcomes = [Outcome(each.steps, None, each.metrics, dtype) for each in finished]
         stopping, guards = self._watch(attempt.saved)
         stopping.watch(policy.model)
+        kills = sum(each.memory for each in self.runs.kills(self.run.id))
         for number in range(len(finished), len(stages)):
-            stage, streams = stages[number], attempt.streams(number)
-            learner = self._learner(adapted, stage, now.noise[number], streams.noise)
+            stage, noise = stages[number], attempt.noise[number]
+            learner = self._learner(adapted, stage, sigmas[number], noise.noise)
             done = sum(each.recipe.steps for each in stages[:number])
             work = Work(
                 policy,
@@ -349,9 +357,9 @@ class _Training:
                 objective_for(stage.name, stage.plan, stage.recipe.sft_weight, limit),
                 stage.rows,
                 stage.measured,
-                streams.sampling,
-                stage.recipe.steps - now.abandoned[number],
+                noise,
                 samples,
+                kills=kills,
                 steps_before=done,
                 steps_after=sum(each.recipe.steps for each in stages[number + 1 :]),
             )
@@ -376,7 +384,7 @@ class _Training:
 
     def _watch(self, saved: Checkpoint | None) -> tuple[Stopping, Guards]:
         minutes = self.plan.time_limit_minutes
-        spent = saved.state.seconds if saved else 0.0
+        spent = saved.state.spent if saved else 0.0
         stopping = Stopping(self.stop, None if minutes is None else 60 * minutes, spent)
         guards = Guards(
             self.run.id,
@@ -399,7 +407,8 @@ class _Training:
     ) -> Outcome:
         from xeno.training.trl_engine import train_with_trl  # datasets, accelerate, trl
 
-        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, self.stop)
+        stopping, _ = self._watch(None)
+        return train_with_trl(self.run.id, stage, policy, adapted, tokenizer, self.emit, stopping)
 
     def _learner(
         self, adapted: PeftModel, stage: StageRows, sigma: float, stream: CipherStream

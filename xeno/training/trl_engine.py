@@ -25,6 +25,7 @@ from xeno.training.compute import dtype_name
 from xeno.training.encoding import StageRows
 from xeno.training.eta import TimeLeft
 from xeno.training.gauges import Gauges
+from xeno.training.invariants import require_change, require_finite, require_gradients, weights
 from xeno.training.loop import Outcome
 from xeno.training.loss import mean_logps, preferred
 from xeno.training.measures import peak_memory, shorter
@@ -33,12 +34,11 @@ from xeno.training.optimizers import build, set_rate
 from xeno.training.plan import TrainingPlan
 from xeno.training.policy import Policy
 from xeno.training.rows import Row
+from xeno.training.stopping import Stopped, Stopping
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
-
-Stop = Callable[[], StopTraining | None]
 
 
 def train_with_trl(
@@ -48,14 +48,18 @@ def train_with_trl(
     adapted: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     emit: Callable[[Event], None],
-    stop: Stop,
+    stopping: Stopping,
 ) -> Outcome:
-    """Take the steps of `stage`; a stop is obeyed after each."""
+    """Take the steps of `stage`; stops and the time limit are obeyed after each.
+
+    Raises:
+        XenoError: if a gradient is not finite, or the first step changes nothing.
+    """
     if any(row.weight != 1.0 for row in stage.rows):
         emit(LogLine(level="warning", text="TRL weighs all pairs the same."))
     if stage.plan.micro_batch_size < stage.recipe.batch_size:
         emit(LogLine(text="TRL computes a whole batch at once, whatever the micro batch."))
-    observer = _Observer(run_id, stage, policy, emit, stop)
+    observer = _Observer(run_id, stage, policy, emit, stopping)
     with tempfile.TemporaryDirectory(prefix="xeno-trl-") as folder, quiet():
         trainer = _trainer(stage, policy, adapted, tokenizer, folder, observer)
         trainer.train()
@@ -105,14 +109,26 @@ def _trainer(
             pass
 
     class Callback(TrainerCallback):
-        """Passes TRL's numbers on, and our stop to it."""
+        """Passes TRL's numbers on, and our stop to it; holds its steps to what must be true."""
+
+        before: list[torch.Tensor] | None = None  # until a step was seen to change the adapter
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
                 observer.progress(state.global_step, logs)
 
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.before = weights(adapted)
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            require_gradients(adapted, state.global_step + 1)
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             observer.steps = state.global_step
+            require_finite(adapted, state.global_step)
+            if self.before is not None and recipe.schedule.rate(state.global_step - 1) > 0:
+                require_change(adapted, self.before)
+                self.before = None
             if observer.stopped():
                 control.should_training_stop = True
 
@@ -180,7 +196,7 @@ class _Observer:
         stage: StageRows,
         policy: Policy,
         emit: Callable[[Event], None],
-        stop: Stop,
+        stopping: Stopping,
     ) -> None:
         self.steps = 0
         self.order: StopTraining | None = None
@@ -188,7 +204,7 @@ class _Observer:
         self._stage = stage
         self._policy = policy
         self._emit = emit
-        self._stop = stop
+        self._stopping = stopping
         self._gauges = Gauges(stage.plan.device)
         self._time_left = TimeLeft(stage.recipe.steps)
         self._last = time.monotonic()
@@ -196,7 +212,14 @@ class _Observer:
         self._measured: list[Evaluated] = []
 
     def stopped(self) -> bool:
-        self.order = self.order or self._stop()
+        """Whether the run is to end now."""
+        if self.order is None:
+            try:
+                self._stopping.obey()
+            except Stopped as stopped:
+                self.order = stopped.order
+                if self._stopping.timed_out:
+                    self._emit(LogLine(text="The time limit is reached."))
         return self.order is not None
 
     def progress(self, step: int, logs: dict[str, float]) -> None:
@@ -251,9 +274,14 @@ class _Observer:
             "heldout_preference_accuracy_before": first.preference_accuracy
             if first and first.step == 0
             else None,
+            "heldout_loss_before": first.loss if first and first.step == 0 else None,
+            "released_step": self.steps,
+            "final_step": self.steps,
             "heldout_preference_accuracy": last.preference_accuracy if last and known else None,
             "heldout_loss": last.loss if last and known else None,
             "heldout_reward_margin": last.reward_margin if last and known else None,
+            "final_preference_accuracy": last.preference_accuracy if last and known else None,
+            "final_loss": last.loss if last and known else None,
             "shorter_baseline": last.shorter_baseline if last else None,
             "longer_baseline": last.longer_baseline if last else None,
             "pairs_per_second": self._pairs_per_second(self.steps),

@@ -78,7 +78,7 @@ class Activation:
                 left: State = "rolled_back" if action == "rollback" else "retired"
                 move(connection, before, left, reason)
             if address is not None:
-                self._admit(connection, address, override)
+                admit(connection, address, override)
                 move(connection, address, "active", override or reason)
             _write(connection, self._model, address, before, action, reason, override)
         return True
@@ -142,13 +142,13 @@ class Activation:
             return False
         return True
 
-    def _admit(self, connection: Connection, address: str, override: str) -> None:
-        """Let a version that the gate has not passed through, if the user says so."""
-        row = connection.execute(
-            "SELECT state FROM versions WHERE address = ?", (address,)
-        ).fetchone()
-        if override and row is not None and row["state"] not in SERVED:
-            move(connection, address, "checked", f"The user let it through: {override}")
+
+def admit(connection: Connection, address: str, override: str) -> None:
+    """Let a version that the gate has not passed through, if the user says why (`override`);
+    inside a transaction."""
+    row = connection.execute("SELECT state FROM versions WHERE address = ?", (address,)).fetchone()
+    if override and row is not None and row["state"] not in SERVED:
+        move(connection, address, "checked", f"The user let it through: {override}")
 
 
 def end_canary(

@@ -13,6 +13,7 @@ from xeno.versions.activation import (
     SERVED,
     Activation,
     DeploymentRecord,
+    admit,
     end_canary,
 )
 from xeno.versions.lifecycle import STATE_WORDS, State, move
@@ -78,13 +79,7 @@ class Deployment:
         with self._profile.db.transaction() as connection:
             if version.state != "canary":
                 end_canary(connection, ASSISTANT, "retired", f"{version.label} is tried instead.")
-                if override and version.state not in SERVED:
-                    move(
-                        connection,
-                        version.address,
-                        "checked",
-                        f"The user let it through: {override}",
-                    )
+                admit(connection, version.address, override)
                 move(connection, version.address, "canary", override or reason)
         return self._registry.get(version.address)
 

@@ -11,6 +11,7 @@ was interrupted.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class TrainingRun:
         self.plan = plan
         self.run_id: str | None = None
         self.failure: Failure | None = None  # why the run failed, once it has
+        self.killed = False  # whether a SIGKILL ended the trainer that nobody here sent
         self._resumes: str | None = None  # the run to go on with
         self._profile = profile
         self._on_event = on_event
@@ -151,6 +153,7 @@ class TrainingRun:
         self._on_event(event)
 
     def _ended(self, end: ChildExit) -> None:
+        self.killed = not end.wanted and end.code == -getattr(signal, "SIGKILL", 9)
         if self._finished is None:
             try:
                 self._finished = self._explained(end)

@@ -51,7 +51,8 @@ class SafetySettings(BaseModel):
         "accuracy_then_loss",
         "Measure of the best step",
         "What makes a step the best: the preference accuracy on the held-out pairs, their loss, "
-        "or the loss among steps of the same accuracy.",
+        "or the loss among steps of the same accuracy. Imitated replies have no accuracy: there it "
+        "is the loss.",
     )
     early_stopping_patience: int = setting(
         3,

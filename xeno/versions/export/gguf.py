@@ -1,10 +1,8 @@
 """GGUF: a merged model, or an adapter alone, as llama.cpp and Ollama open them.
 
-For the Llama, Mistral, Qwen2 and Qwen3 architectures; others are refused by name. Tensors are
-merged, turned and packed one at a time, so that a model needs no more memory than its largest
-tensor. How tensors must lie was found by comparing with llama.cpp: rows of q and k of the Llama
-family are permuted (in an adapter those of B alone), one-dimensional tensors stay float32, and
-a head that is tied to the embedding is left out.
+Tensors are merged, turned and packed one at a time, so that a model needs no more memory than
+its largest tensor. One-dimensional tensors stay float32, and a head that is tied to the embedding
+is left out.
 """
 
 from __future__ import annotations
@@ -14,27 +12,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xeno.errors import InvalidValueError
 from xeno.models.base import BaseModel
 from xeno.versions.adapter import AdapterConfig, module_paths, tensor_names
+from xeno.versions.export.gguf_form import Form, refused
 from xeno.versions.export.gguf_tokenizer import vocabulary
 from xeno.versions.export.merged import merged_tensor, read_weights
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from gguf import GGUFWriter, TensorNameMap
+    from gguf import GGUFWriter
     from transformers import PreTrainedTokenizerBase
 
 Quantisation = Literal["F32", "F16", "Q8_0"]
-ARCHITECTURES = {
-    "LlamaForCausalLM": "llama",
-    "MistralForCausalLM": "llama",
-    "Qwen2ForCausalLM": "qwen2",
-    "Qwen3ForCausalLM": "qwen3",
-}
-"""What transformers calls an architecture, and what llama.cpp calls it."""
-
 _BLOCK = 32  # numbers that Q8_0 packs together
 _HEAD = "lm_head.weight"
 
@@ -61,9 +51,9 @@ def write_model(
         InvalidValueError: if the architecture, its position encoding or its tokenizer has no
             form in GGUF, saying which. Nothing was written.
     """
-    from gguf import GGUFWriter, quant_shape_to_byte_shape
+    from gguf import GGUFWriter
 
-    form = _Form(base)
+    form = Form(base)
     words = vocabulary(tokenizer, form.rows)
     writer = GGUFWriter(path, form.architecture)
     form.write_metadata(writer, name or base.name)
@@ -72,17 +62,8 @@ def write_model(
     writer.add_quantization_version(2)
     words.write(writer)
     names = [each for each in sorted(base.shapes) if not (form.tied and each == _HEAD)]
-    named = {each: form.tensor_name(each) for each in names}
-    import numpy as np
-
     for each in names:
-        kind = _kind(base.shapes[each], quantisation)
-        shape = base.shapes[each]
-        if kind is _types().Q8_0:
-            shape = quant_shape_to_byte_shape(shape, kind)
-        plain = {"F32": np.float32, "F16": np.float16}.get(kind.name, np.uint8)
-        size = math.prod(shape) * np.dtype(plain).itemsize
-        writer.add_tensor_info(named[each], shape, np.dtype(plain), size, raw_dtype=kind)
+        _announce(writer, form.tensor_name(each), base.shapes[each], quantisation)
     frequencies = form.rope_frequencies()
     if frequencies is not None:
         writer.add_tensor_info(
@@ -105,6 +86,20 @@ def write_model(
         writer.close()
 
 
+def _announce(
+    writer: GGUFWriter, name: str, shape: tuple[int, ...], quantisation: Quantisation
+) -> None:
+    """Say in the header what will be written, so that the numbers can follow one by one."""
+    import numpy as np
+    from gguf import quant_shape_to_byte_shape
+
+    kind = _kind(shape, quantisation)
+    if kind is _types().Q8_0:
+        shape = quant_shape_to_byte_shape(shape, kind)
+    plain = np.dtype({"F32": np.float32, "F16": np.float16}.get(kind.name, np.uint8))
+    writer.add_tensor_info(name, shape, plain, math.prod(shape) * plain.itemsize, raw_dtype=kind)
+
+
 def write_adapter(
     path: Path,
     base: BaseModel,
@@ -120,7 +115,7 @@ def write_adapter(
     """
     from gguf import GGUFWriter
 
-    form = _Form(base)
+    form = Form(base)
     writer = GGUFWriter(path, form.architecture)
     writer.add_type("adapter")
     writer.add_name(name or base.name)
@@ -130,7 +125,7 @@ def write_adapter(
     for module in module_paths(tensors, config):
         weight = f"{module}.weight"
         if weight not in base.shapes:
-            raise _refused(f"The base model has no weight {weight}.")
+            raise refused(f"The base model has no weight {weight}.")
         down, up = (tensors[each].float().numpy() for each in tensor_names(module))
         named = form.tensor_name(weight)
         writer.add_tensor(f"{named}.lora_a", down)
@@ -143,106 +138,37 @@ def write_adapter(
         writer.close()
 
 
-class _Form:
-    """How the architecture of `base` is written down in GGUF."""
+def read_model(path: Path, base: BaseModel) -> dict[str, np.ndarray]:
+    """The weights in a file that `write_model` wrote, float32, under the names of `base`."""
+    from gguf import GGUFReader, dequantize
 
-    def __init__(self, base: BaseModel) -> None:
-        self._base, self._config = base, base.config
-        if base.architecture not in ARCHITECTURES:
-            known = ", ".join(sorted(ARCHITECTURES))
-            raise _refused(f"Its architecture is {base.architecture}; known are {known}.")
-        self.architecture = ARCHITECTURES[base.architecture]
-        self.tied = bool(self._config.get("tie_word_embeddings", False))
-        self._heads = int(self._config["num_attention_heads"])
-        self._kv_heads = int(self._config.get("num_key_value_heads") or self._heads)
-        self._layers = int(self._config["num_hidden_layers"])
-        self._width = int(self._config["hidden_size"])
-        self._head_width = int(self._config.get("head_dim") or self._width // self._heads)
-        self._rope = self._rope_settings()
-        self._names = self._name_map()
-        self.rows = base.shapes.get("model.embed_tokens.weight", (0,))[0]
-        if not self.rows:
-            raise _refused("Its embedding is not stored under the usual name.")
-        if self._config.get("hidden_act", "silu") != "silu":
-            raise _refused(f"Its activation is {self._config['hidden_act']}; GGUF means silu.")
-        if self._config.get("use_sliding_window"):
-            raise _refused("Its attention slides over a window, which this form cannot say.")
+    form = Form(base)
+    stored = {each.name: each for each in GGUFReader(path).tensors}
+    found = {}
+    for name in base.shapes:
+        if (tensor := stored.get(form.tensor_name(name))) is not None:
+            plain = dequantize(tensor.data, tensor.tensor_type)
+            found[name] = form.turned(name, plain, back=True).copy()
+    return found
 
-    def write_metadata(self, writer: GGUFWriter, name: str) -> None:
-        """Everything but tensors and tokenizer."""
-        writer.add_type("model")
-        writer.add_name(name)
-        context = self._base.context
-        window = self._config.get("sliding_window")
-        if self._base.architecture == "MistralForCausalLM" and isinstance(window, int):
-            context = min(context, window)  # llama.cpp would look further back than the window
-        writer.add_context_length(context)
-        writer.add_embedding_length(self._width)
-        writer.add_block_count(self._layers)
-        writer.add_feed_forward_length(int(self._config["intermediate_size"]))
-        writer.add_head_count(self._heads)
-        writer.add_head_count_kv(self._kv_heads)
-        writer.add_key_length(self._head_width)
-        writer.add_value_length(self._head_width)
-        writer.add_rope_dimension_count(self._head_width)
-        writer.add_layer_norm_rms_eps(float(self._config.get("rms_norm_eps", 1e-6)))
-        writer.add_rope_freq_base(float(self._rope.get("rope_theta", 10000.0)))
-        if self._rope["rope_type"] == "linear":
-            from gguf import RopeScalingType
 
-            writer.add_rope_scaling_type(RopeScalingType.LINEAR)
-            writer.add_rope_scaling_factor(float(self._rope["factor"]))
+def read_adapter(
+    path: Path, base: BaseModel, config: AdapterConfig
+) -> tuple[dict[str, np.ndarray], float]:
+    """The A and B in a file that `write_adapter` wrote, under PEFT's names, and the scale."""
+    from gguf import GGUFReader
 
-    def tensor_name(self, name: str) -> str:
-        """GGUF's name for the base's tensor `name`."""
-        found = self._names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if found is None:
-            raise _refused(f"It has a tensor that GGUF has no name for, {name}.")
-        return str(found)
-
-    def turned(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """`rows` in the order that llama.cpp's rotary embedding expects."""
-        module = name.rpartition(".")[0].rpartition(".")[2]
-        if self.architecture != "llama" or module not in ("q_proj", "k_proj"):
-            return rows
-        heads = self._heads if module == "q_proj" else self._kv_heads
-        split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
-        return split.swapaxes(1, 2).reshape(rows.shape)
-
-    def rope_frequencies(self) -> np.ndarray | None:
-        """What each rotary frequency is divided by, [head width / 2] in float32, for Llama 3;
-        None elsewhere. As transformers' `_compute_llama3_parameters` does it."""
-        if self._rope["rope_type"] != "llama3":
-            return None
-        import numpy as np
-
-        theta, factor = float(self._rope["rope_theta"]), float(self._rope["factor"])
-        low, high = float(self._rope["low_freq_factor"]), float(self._rope["high_freq_factor"])
-        seen = float(self._rope["original_max_position_embeddings"])
-        exponents = np.arange(0, self._head_width, 2, dtype=np.float64) / self._head_width
-        wavelengths = 2 * math.pi * theta**exponents
-        smooth = np.clip((seen / wavelengths - low) / (high - low), 0.0, 1.0)
-        return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)
-
-    def _rope_settings(self) -> dict[str, Any]:
-        """As transformers 5 writes them, also from the older form."""
-        config = self._config
-        found = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-        found.setdefault("rope_theta", config.get("rope_theta", 10000.0))
-        found.setdefault("rope_type", found.get("type", "default"))
-        if found["rope_type"] not in ("default", "linear", "llama3"):
-            raise _refused(f"Its position encoding is {found['rope_type']!r}.")
-        if found.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) != 1.0:
-            raise _refused("Its position encoding turns a part of each head only.")
-        return found
-
-    def _name_map(self) -> TensorNameMap:
-        from gguf import MODEL_ARCH, get_tensor_name_map
-
-        architectures = {"llama": MODEL_ARCH.LLAMA, "qwen2": MODEL_ARCH.QWEN2}
-        return get_tensor_name_map(
-            architectures.get(self.architecture, MODEL_ARCH.QWEN3), self._layers
-        )
+    form, reader = Form(base), GGUFReader(path)
+    stored = {each.name: each.data for each in reader.tensors}
+    found = {}
+    for weight in base.shapes:
+        named = form.tensor_name(weight)
+        if f"{named}.lora_a" in stored:
+            down, up = tensor_names(weight.removesuffix(".weight"))
+            found[down] = stored[f"{named}.lora_a"].copy()
+            found[up] = form.turned(weight, stored[f"{named}.lora_b"], back=True).copy()
+    alpha = reader.get_field("adapter.lora.alpha")
+    return found, float(alpha.contents() if alpha else config.rank) / config.rank
 
 
 _FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}  # llama_ftype
@@ -268,11 +194,3 @@ def _packed(tensor: np.ndarray, kind: Any) -> np.ndarray:
 
     packed: np.ndarray = quants.quantize(tensor, kind)
     return packed
-
-
-def _refused(why: str) -> InvalidValueError:
-    return InvalidValueError(
-        "This base model cannot be written as GGUF.",
-        why,
-        "Export the version as a PEFT adapter or as merged safetensors instead.",
-    )

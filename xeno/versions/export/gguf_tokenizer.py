@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage
 from xeno.models.chat import encode_prompt, turn_end
+from xeno.versions.export.gguf_form import refused
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -93,15 +93,15 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
     described = json.loads(_backend(tokenizer).to_str())
     model = described["model"]
     if model.get("type") != "BPE":
-        raise _refused(f"Its tokenizer is of the kind {model.get('type')}.")
+        raise refused(f"Its tokenizer is of the kind {model.get('type')}.")
     merges = [each.split(" ") if isinstance(each, str) else each for each in model["merges"]]
     pre = _byte_level_name(described)
     if pre is None:
         space_first = _sentencepiece_space(described)
     elif model.get("ignore_merges", False) != (pre in _WHOLE_WORDS_FIRST):
-        raise _refused("Its tokenizer looks words up in another order than llama.cpp does.")
+        raise refused("Its tokenizer looks words up in another order than llama.cpp does.")
     elif not merges:
-        raise _refused("Its tokenizer has no merges.")
+        raise refused("Its tokenizer has no merges.")
     tokens, types = _tokens(described, rows, sentencepiece=pre is None)
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     turn = turn_end(tokenizer)[-1:]
@@ -128,7 +128,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise _refused("Its tokenizer has no form that can be read (tokenizer.json).")
+        raise refused("Its tokenizer has no form that can be read (tokenizer.json).")
     return backend
 
 
@@ -140,7 +140,7 @@ def _byte_level_name(described: dict[str, Any]) -> str | None:
     byte_level, before = steps[-1], steps[:-1]
     kinds = [each["type"] for each in _steps(described.get("normalizer"), "normalizers")]
     if byte_level.get("add_prefix_space") or any(kind != "NFC" for kind in kinds):
-        raise _refused("Its tokenizer changes the text first, in a way that GGUF cannot say.")
+        raise refused("Its tokenizer changes the text first, in a way that GGUF cannot say.")
     if byte_level.get("use_regex", True):
         if not before:
             return "gpt-2"
@@ -150,7 +150,7 @@ def _byte_level_name(described: dict[str, Any]) -> str | None:
         pattern = before[0]["pattern"].get("Regex", "")
         if before[0].get("behavior") == "Isolated" and pattern in _NAME_OF_SPLIT:
             return _NAME_OF_SPLIT[pattern]
-    raise _refused("Its tokenizer cuts text into words by a rule that llama.cpp has no name for.")
+    raise refused("Its tokenizer cuts text into words by a rule that llama.cpp has no name for.")
 
 
 def _sentencepiece_space(described: dict[str, Any]) -> bool:
@@ -168,7 +168,7 @@ def _sentencepiece_space(described: dict[str, Any]) -> bool:
         whole = cutter.get("type") == "Metaspace" and not cutter.get("split", True)
         if whole and cutter.get("replacement") == _SPACE:
             return cutter.get("prepend_scheme") in ("first", "always")
-    raise _refused("Its tokenizer is neither byte-level BPE nor SentencePiece BPE.")
+    raise refused("Its tokenizer is neither byte-level BPE nor SentencePiece BPE.")
 
 
 def _steps(value: dict[str, Any] | None, of_sequence: str) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def _tokens(
             kind = _UNKNOWN
         known[added["id"]] = (added["content"], kind)
     if max(known) >= rows:
-        raise _refused(f"Its tokenizer knows token {max(known)}, and the model only {rows}.")
+        raise refused(f"Its tokenizer knows token {max(known)}, and the model only {rows}.")
     # llama.cpp wants a token for every row of the embedding.
     all_rows = [known.get(number, (f"[PAD{number}]", _UNUSED)) for number in range(rows)]
     return [text for text, _ in all_rows], [kind for _, kind in all_rows]
@@ -206,11 +206,3 @@ def _scores(tokens: list[str], merges: list[list[str]]) -> list[float]:
     for number, (left, right) in enumerate(merges):
         rank.setdefault(left + right, number)
     return [float(-rank.get(text, len(merges))) for text in tokens]
-
-
-def _refused(why: str) -> InvalidValueError:
-    return InvalidValueError(
-        "This base model cannot be written as GGUF.",
-        why,
-        "Export the version as a PEFT adapter or as merged safetensors instead.",
-    )
