@@ -54,8 +54,10 @@ SHORT = Sampling(max_tokens=12)
 def test_after_again_one_of_two_replies_is_chosen(
     profile: Profile, say: Say, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say(["/earlier", "Which tea?", "/again", "/earlier"])
-    said = capsys.readouterr().out
+    say(["/set top_k many", "/set max-tokens 11", "/earlier", "Which tea?", "/again", "/earlier"])
+    said, wrong = capsys.readouterr()
+    assert "max_tokens 11" in said
+    assert "top_k" in wrong
     assert "no two replies" in said
     assert "The talk goes on with the earlier reply" in said
     (conversation,) = Conversations(profile.db).all()

@@ -15,7 +15,7 @@ from tiny_models import change_json, make_llama, make_model
 from xeno.errors import BaseModelError, DamagedDataError, InvalidValueError
 from xeno.events import ChatMessage, Sampling, ScorePair
 from xeno.inference.conversation import fit
-from xeno.inference.decoding import TextStream
+from xeno.inference.decoding import Sampler, StopStrings, TextStream, likeliest
 from xeno.inference.engine import BLOCK, Engine
 from xeno.models.base import inspect_base
 from xeno.models.chat import encode_exchange, encode_prompt
@@ -52,7 +52,7 @@ def shared_engine(folder: Path) -> Engine:
 @pytest.fixture
 def engine(shared_engine: Engine) -> Engine:
     shared_engine.deactivate()
-    shared_engine._forget()
+    shared_engine.forget()
     return shared_engine
 
 
@@ -165,25 +165,37 @@ def test_what_is_kept_between_turns_never_changes_a_reply(
     for length in lengths:
         talk.append(user("abcdefghij"[length % 10] * length))
         kept = engine.generate(talk, GREEDY)
-        engine._forget()
+        engine.forget()
         assert engine.generate(talk, GREEDY).text == kept.text
         talk.append(assistant(kept.text))
 
 
 def test_a_second_turn_computes_only_what_was_not_computed(engine: Engine) -> None:
-    computed: list[int] = []
-    count = engine.model.register_forward_pre_hook(
-        lambda _, __, kwargs: computed.append(kwargs["input_ids"].shape[1]), with_kwargs=True
-    )
-    try:
-        talk = [user("a" * 300)]
-        first = engine.generate(talk, GREEDY)
-        computed.clear()
-        engine.generate([*talk, assistant(first.text), user("more")], GREEDY)
-        again = sum(each for each in computed if each > 1)
-    finally:
-        count.remove()
-    assert again < 300 - 3 * BLOCK
+    talk = [user("a" * 300)]
+    first = engine.generate(talk, GREEDY)
+    assert first.reused_tokens == 0
+    second = engine.generate([*talk, assistant(first.text), user("more")], GREEDY)
+    assert second.reused_tokens >= 3 * BLOCK
+
+
+def test_reading_ahead_leaves_less_to_read_and_the_reply_as_it_is(engine: Engine) -> None:
+    talk = [user("a" * 100)]
+    first = engine.generate(talk, Sampling(max_tokens=100))
+    more = [*talk, assistant(first.text), user("more")]
+    wanted = engine.generate(more, GREEDY)
+    engine.forget()
+    engine.generate(talk, Sampling(max_tokens=100))
+    engine.read_ahead(more[:2])
+    found = engine.generate(more, GREEDY)
+    assert found.text == wanted.text
+    assert found.reused_tokens >= wanted.reused_tokens + BLOCK
+    assert found.prompt_tokens - found.reused_tokens < 2 * BLOCK
+
+
+def test_reading_ahead_stops_when_somebody_waits(engine: Engine) -> None:
+    talk = [user("a" * 300)]
+    engine.read_ahead(talk, stopped=after(3))
+    assert engine.generate(talk, GREEDY).reused_tokens == BLOCK
 
 
 @pytest.mark.parametrize("kind", ["mistral", "gpt2"])
@@ -296,9 +308,10 @@ def after(calls: int) -> Callable[[], bool]:
 
 def test_a_stop_takes_effect_between_two_tokens(engine: Engine) -> None:
     blocks = -(-len(encode_prompt(engine.tokenizer, QUESTION)) // BLOCK)
+    layers = engine.model.config.num_hidden_layers  # asked before each, while it reads
     whole = engine.generate(QUESTION, GREEDY)
-    engine._forget()
-    reply = engine.generate(QUESTION, GREEDY, stopped=after(blocks + 3))
+    engine.forget()
+    reply = engine.generate(QUESTION, GREEDY, stopped=after(blocks * layers + 3))
     assert (reply.reason, reply.reply_tokens) == ("stopped", 4)
     assert whole.text.startswith(reply.text.rstrip("\ufffd"))
     assert engine.generate(QUESTION, GREEDY).text == whole.text
@@ -306,10 +319,10 @@ def test_a_stop_takes_effect_between_two_tokens(engine: Engine) -> None:
 
 def test_a_stop_takes_effect_while_a_long_prompt_is_read(engine: Engine) -> None:
     long = [user("z" * 400)]
-    reply = engine.generate(long, GREEDY, stopped=after(2))
+    reply = engine.generate(long, GREEDY, stopped=after(3))
     assert (reply.reason, reply.text, reply.reply_tokens) == ("stopped", "", 0)
     resumed = engine.generate(long, GREEDY).text
-    engine._forget()
+    engine.forget()
     assert engine.generate(long, GREEDY).text == resumed
 
 
@@ -341,6 +354,32 @@ def test_a_tokenizer_with_more_words_than_the_model_is_refused(tmp_path: Path) -
         Engine(inspect_base(folder))
 
 
+def test_a_reply_ends_where_a_stop_string_would_begin(engine: Engine) -> None:
+    whole = engine.generate(QUESTION, Sampling(max_tokens=60)).text
+    stop = whole[20:23]
+    pieces: list[str] = []
+    reply = engine.generate(
+        QUESTION, Sampling(max_tokens=60, stop=("never said", stop)), on_text=pieces.append
+    )
+    assert reply.reason == "end"
+    assert reply.text == "".join(pieces) == whole[: whole.index(stop)]
+    assert engine.generate(QUESTION, Sampling(max_tokens=60)).text == whole
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(st.text("abc", max_size=4), max_size=12),
+    stops=st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
+)
+def test_stop_strings_cut_a_text_however_it_comes(pieces: list[str], stops: list[str]) -> None:
+    ends = StopStrings(stops)
+    shown = "".join(ends.push(piece) for piece in pieces) + ends.flush()
+    text = "".join(pieces)
+    whole = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
+    assert shown == text[: min(whole, default=(0, len(text)))[1]]
+    assert ends.found == bool(whole)
+
+
 # Sampling -------------------------------------------------------------------------------------
 
 
@@ -356,6 +395,41 @@ def test_a_seed_gives_the_same_reply_again_and_another_seed_another(engine: Engi
 def test_a_tiny_nucleus_is_greedy(engine: Engine) -> None:
     sampling = Sampling(max_tokens=24, temperature=0.7, top_p=1e-6, seed=3)
     assert engine.generate(QUESTION, sampling).text == engine.generate(QUESTION, GREEDY).text
+
+
+def test_one_likeliest_word_is_greedy(engine: Engine) -> None:
+    sampling = Sampling(max_tokens=24, temperature=1.5, top_k=1, seed=3)
+    assert engine.generate(QUESTION, sampling).text == engine.generate(QUESTION, GREEDY).text
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 999), top_k=st.integers(0, 800), top_p=st.floats(0.01, 1), size=st.just(900)
+)
+def test_the_likeliest_words_are_those_of_the_definition(
+    seed: int, top_k: int, top_p: float, size: int
+) -> None:
+    odds = torch.randn(size, generator=torch.Generator().manual_seed(seed)).softmax(-1)
+    found, tokens = likeliest(odds, top_k, top_p)
+    assert torch.equal(odds[tokens], found)
+    ordered = odds.sort(descending=True).values[: top_k or size]
+    assert torch.equal(found, ordered[: len(found)])
+    bound = top_p * (float(ordered.sum()) if top_k else 1.0)
+    assert len(found) == len(ordered) or float(found.sum()) >= bound - 1e-5
+    assert len(found) == 1 or float(found[:-1].sum()) < bound + 1e-5
+
+
+def test_a_repetition_penalty_makes_what_was_said_less_likely(engine: Engine) -> None:
+    sampler = Sampler(Sampling(repetition_penalty=2.0))
+    logits = torch.tensor([3.0, 2.0, 1.8, -1.0])
+    assert [sampler.pick(logits) for _ in range(3)] == [0, 1, 2]
+    assert sampler.pick(logits) == 0  # 3/2, 2/2, 1.8/2, -1
+    assert Sampler(Sampling(repetition_penalty=2.0)).pick(logits) == 0  # a reply of its own
+    below = Sampler(Sampling(repetition_penalty=1.5))
+    assert [below.pick(torch.tensor([-1.0, -1.2])) for _ in range(2)] == [0, 1]  # -1.5, -1.2
+    plain = engine.generate(QUESTION, Sampling(max_tokens=60)).text
+    varied = engine.generate(QUESTION, Sampling(max_tokens=60, repetition_penalty=2.0)).text
+    assert varied != plain
 
 
 # Long conversations ---------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from xeno.inference.settings import ReplySettings
 from xeno.training.plan import SECTIONS, TrainingPlan
 from xeno.training.presets import PRESETS, STRENGTHS, Preset
 from xeno.training.settings.declaration import effects, only, unit
@@ -59,6 +60,12 @@ def _lines() -> Iterator[str]:
     yield "\n## Strengths\n"
     yield "`xeno train --strength NAME`."
     yield from _table(STRENGTHS)
+    yield "\n# Settings of replies\n"
+    yield "Declared in `xeno/inference/settings.py`. Change one with `xeno replies set NAME VALUE`,"
+    yield "for one reply with an option of `xeno chat`, or in the window: View, Reply settings."
+    yield ""
+    for name, declared in ReplySettings.model_fields.items():
+        yield from _setting(name, declared)
 
 
 def _setting(name: str, declared: FieldInfo) -> Iterator[str]:

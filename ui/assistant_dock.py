@@ -239,7 +239,7 @@ class AssistantDock(QDockWidget):
         self.view.end_reply(reply.message)
         if reply.finished.fallback:
             self.notice.inform(
-                "The base model answered instead of the version.",
+                "Another model answered than the one that is deployed.",
                 reply.finished.fallback,
                 kind="warning",
             )
@@ -248,6 +248,12 @@ class AssistantDock(QDockWidget):
             self.notice.inform(
                 "The conversation is longer than the model can read.",
                 f"The first {dropped} left out.",
+            )
+        elif reply.finished.cut_tokens:
+            self.notice.inform(
+                "The message is longer than the model can read.",
+                f"{count(reply.finished.cut_tokens, 'token was', 'tokens were')} cut from its "
+                "beginning.",
             )
         if self.view.earlier_reply is None:
             self.comparison.replied()
@@ -276,7 +282,7 @@ class AssistantDock(QDockWidget):
         self.title.setToolTip(line)
 
     def _describe(self, message: StoredMessage) -> str:
-        about = [self._names.describe(message.version)]
+        about = [self._names.of(message)]
         speed = message.metadata.get("tokens_per_second")
         first = message.metadata.get("first_token_seconds")
         if speed:

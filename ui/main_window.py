@@ -28,6 +28,7 @@ from ui.import_dialog import ImportDialog
 from ui.performance_tab import PerformanceTab
 from ui.personalization_tab import PersonalizationTab
 from ui.privacy_tab import PrivacyTab
+from ui.reply_settings_dialog import ReplySettingsDialog
 from ui.session import Session
 from ui.theme import MODES, TEXT_SIZES
 from ui.training_tab import TrainingTab
@@ -38,6 +39,7 @@ from ui.widgets.notice import Notice
 from ui.words import count
 from xeno import __version__
 from xeno.data.transcript import write_transcript
+from xeno.inference.settings import ReplySettings, read_settings
 from xeno.store.conversations import Conversations
 from xeno.store.runs import Run, Runs
 
@@ -50,6 +52,7 @@ SHORTCUTS = (
     ("Ctrl+R", "Answer again"),
     ("Ctrl+E", "Suggest an improvement of the last reply"),
     ("Ctrl+Enter", "Save the improved reply"),
+    ("Ctrl+,", "How replies are drawn and computed"),
     ("Ctrl+N", "New conversation"),
     ("Ctrl+H", "Earlier conversations"),
     ("Ctrl+B", "Show or hide the assistant"),
@@ -187,6 +190,7 @@ class MainWindow(QMainWindow):
         self.offers.triggered.connect(comparison.switch)
         view.aboutToShow.connect(lambda: comparison.tell_on(self.offers.setChecked))
         view.addAction(self.offers)
+        self._action(view, "Reply &settings…", self.change_reply_settings, "Ctrl+,")
         theme = self._session.theme
         self._choices(view, "&Theme", MODES, theme.mode, lambda name: self._look("ui.theme", name))
         self._choices(
@@ -256,6 +260,15 @@ class MainWindow(QMainWindow):
             )
 
     # Actions ------------------------------------------------------------------------------
+
+    def change_reply_settings(self) -> None:
+        """Open the settings of replies."""
+        session = self._session
+
+        def opened(settings: ReplySettings) -> None:
+            ReplySettingsDialog(session, settings, self).open()
+
+        session.do(lambda: read_settings(session.profile), opened, owner=self, key="reply settings")
 
     def import_pairs(self) -> ImportDialog:
         """Open the import of a preference file."""

@@ -172,6 +172,12 @@ class Session(QObject):
         self.tasks.run(change, lambda _: self.warm_host(), owner=self, in_order=True)
         self.plan_changed.emit()
 
+    def restart_host(self) -> None:
+        """Load the model again, with the settings of replies as they are now."""
+        self.tasks.run(
+            lambda: self.host.use_base(None), lambda _: self.warm_host(), owner=self, in_order=True
+        )
+
     # Model host ---------------------------------------------------------------------------
 
     def warm_host(self) -> None:

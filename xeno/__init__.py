@@ -6,6 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xeno.experiments.ab import ABTestingManager as ABTestingManager
+    from xeno.inference.personalized import (
+        PersonalizedInferenceEngine as PersonalizedInferenceEngine,
+    )
     from xeno.performance.metrics import PerformanceTracker as PerformanceTracker
     from xeno.personalization.engine import PersonalizationEngine as PersonalizationEngine
     from xeno.personalization.intents import CustomModelTrainer as CustomModelTrainer
@@ -18,12 +22,14 @@ __version__ = "0.1.0"
 
 # The names for scripts, imported when they are first used: `import xeno` stays light.
 _PUBLIC = {
+    "ABTestingManager": "xeno.experiments.ab",
     "ContextualMemory": "xeno.personalization.memory",
     "CustomModelTrainer": "xeno.personalization.intents",
     "DifferentialPrivacy": "xeno.privacy.gaussian",
     "ModelVersionControl": "xeno.versions.control",
     "PerformanceTracker": "xeno.performance.metrics",
     "PersonalizationEngine": "xeno.personalization.engine",
+    "PersonalizedInferenceEngine": "xeno.inference.personalized",
     "PrivacyAnalyzer": "xeno.privacy.analyzer",
 }
 

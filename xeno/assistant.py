@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xeno.errors import InvalidValueError
+from xeno.errors import InvalidValueError, XenoError
 from xeno.events import ChatMessage, ReplyFinished, Sampling
-from xeno.performance.metrics import PerformanceTracker
+from xeno.experiments.observing import News, Observer
+from xeno.inference.settings import read_settings
 from xeno.personalization.engine import PersonalizationEngine
-from xeno.personalization.memories import Memory, section
+from xeno.personalization.memories import Memory, system_prompt
 from xeno.personalization.memory import ContextualMemory
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
@@ -27,7 +28,6 @@ from xeno.workers.host_client import HostClient, ReplyHandle
 
 TITLE_LENGTH = 60
 LONGEST_MESSAGE = 100_000  # characters
-ANOTHER = Sampling(temperature=0.5, top_p=0.9)  # how another reply to the same message is drawn
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class PendingReply:
         handle: the request; `handle.stop()` ends it.
         replaces: id of the reply that this one takes the place of, for a regeneration.
         memories: what the system prompt says of the user's memories.
+        version: who was asked: "active", "base" or a content address.
     """
 
     conversation_id: str
@@ -49,14 +50,17 @@ class PendingReply:
     handle: ReplyHandle
     replaces: str | None = None
     memories: tuple[Memory, ...] = ()
+    version: str = "active"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A kept reply: `message` as stored, `finished` with its measurements."""
+    """A kept reply: `message` as stored, `finished` with its measurements, `news` of what
+    followed from it."""
 
     message: StoredMessage
     finished: ReplyFinished
+    news: tuple[News, ...] = ()
 
 
 class Assistant:
@@ -68,12 +72,13 @@ class Assistant:
     """
 
     def __init__(self, profile: Profile, host: HostClient) -> None:
+        self._profile = profile
         self._db = profile.db
         self._host = host
         self._personalization = PersonalizationEngine(profile.name, profile=profile)
         self._memory = ContextualMemory(profile.name, profile=profile)
         self._conversations = Conversations(profile.db)
-        self._tracker = PerformanceTracker(profile.name, profile=profile)
+        self._observer = Observer(profile)
 
     def ask(
         self,
@@ -91,7 +96,7 @@ class Assistant:
             conversation_id: the conversation to go on with; None begins one.
             text: the user's message, 1 to 100,000 characters.
             on_delta: called with each next piece of the reply, on another thread.
-            sampling: how the reply is drawn; None is greedy.
+            sampling: how the reply is drawn; None is as the user set it (`ReplySettings`).
             version: "active", "base" or a content address.
             timeout: seconds; None waits as long as it takes.
 
@@ -156,7 +161,7 @@ class Assistant:
     ) -> PendingReply:
         """Ask again for the reply `message_id`, which stays until the next one is whole.
 
-        Without `sampling` the reply is drawn: the likeliest one is there already.
+        Without `sampling` the reply is drawn anew: the likeliest one is there already.
         """
         reply = self._conversations.message(message_id)
         if reply.role != "assistant":
@@ -171,7 +176,7 @@ class Assistant:
         earlier = [turn for turn in turns if turn.role == "user"]
         if not earlier:
             raise InvalidValueError("This reply answers no message, so it cannot be regenerated.")
-        sampling = sampling or ANOTHER
+        sampling = sampling or anew(read_settings(self._profile).sampling)
         return self._asked(
             reply.conversation_id, earlier[-1], message_id, on_delta, on_done, sampling, version
         )
@@ -207,7 +212,12 @@ class Assistant:
         Raises:
             XenoError: what `ReplyHandle.result` raises; nothing is kept then.
         """
-        finished = pending.handle.result(timeout)
+        try:
+            finished = pending.handle.result(timeout)
+        except XenoError:
+            if pending.handle.done:  # otherwise it is only late
+                self._observer.failed(pending.conversation_id, pending.version)
+            raise
         with self._db.transaction():
             if pending.replaces is not None:
                 self._conversations.supersede(pending.replaces)
@@ -224,7 +234,10 @@ class Assistant:
                     "first_token_seconds": finished.first_token_seconds,
                     "tokens_per_second": finished.tokens_per_second,
                     "dropped_turns": finished.dropped_turns,
+                    "cut_tokens": finished.cut_tokens,
+                    "memory_bytes": finished.memory_bytes,
                     "fallback": finished.fallback,
+                    "trial": None if finished.trial is None else finished.trial.model_dump(),
                     "memories": [
                         {"id": memory.id, "kind": memory.kind, "text": memory.text}
                         for memory in pending.memories
@@ -232,8 +245,8 @@ class Assistant:
                 },
             )
             self._memory.mark_used([memory.id for memory in pending.memories])
-            self._measured(finished)
-        return Reply(message, finished)
+            news = self._observer.replied(finished, pending.conversation_id, message.id)
+        return Reply(message, finished, news)
 
     def system_prompt(
         self, text: str, conversation_id: str | None = None
@@ -248,8 +261,7 @@ class Assistant:
         before = replies[-1].metadata.get("memories", []) if replies else []
         memories = self._memory.chosen_for(text, kept=[entry["id"] for entry in before])
         prefix = self._personalization.get_personalized_prompt_prefix()
-        parts = [prefix, section(memories)]
-        return "\n\n".join(part for part in parts if part), tuple(memories)
+        return system_prompt(prefix, memories), tuple(memories)
 
     def _asked(
         self,
@@ -269,17 +281,18 @@ class Assistant:
         prompt, memories = self._prompt(question.content, stored)
         turns = [ChatMessage(role=m.role, content=m.content) for m in stored]
         messages = [ChatMessage(role="system", content=prompt), *turns]
-        handle = self._host.generate(messages, sampling, version, on_delta, on_done)
-        return PendingReply(conversation_id, question, prompt, handle, replaces, memories)
+        sampling = sampling or read_settings(self._profile).sampling
+        handle = self._host.generate(
+            messages, sampling, version, on_delta, on_done, conversation=conversation_id
+        )
+        return PendingReply(conversation_id, question, prompt, handle, replaces, memories, version)
 
-    def _measured(self, finished: ReplyFinished) -> None:
-        model = finished.version or "base"
-        if finished.reply_tokens:
-            self._tracker.record_metric(model, "first_token_seconds", finished.first_token_seconds)
-        if finished.reply_tokens > 1:
-            self._tracker.record_metric(model, "tokens_per_second", finished.tokens_per_second)
-        if finished.memory_bytes:
-            self._tracker.record_metric(model, "memory_bytes", float(finished.memory_bytes))
+
+def anew(sampling: Sampling) -> Sampling:
+    """How another reply to the same message is drawn: not the likeliest one, which is there
+    already, and not with the same seed."""
+    another = {"seed": None} if sampling.temperature else {"temperature": 0.5, "top_p": 0.9}
+    return sampling.model_copy(update=another)
 
 
 def _title(text: str) -> str:

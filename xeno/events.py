@@ -28,12 +28,16 @@ class ChatMessage(Message):
 
 
 class Sampling(Message):
-    """How a reply is drawn. Temperature 0 is greedy decoding."""
+    """How a reply is drawn. Temperature 0 is greedy decoding, top_k 0 sets no limit, a reply
+    ends where one of `stop` would begin."""
 
     max_tokens: int = Field(default=256, ge=1, le=4096)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    top_k: int = Field(default=0, ge=0, le=1000)
+    repetition_penalty: float = Field(default=1.0, ge=1.0, le=2.0)
     seed: int | None = None
+    stop: tuple[str, ...] = Field(default=(), max_length=16)
 
 
 # Commands ---------------------------------------------------------------------------------
@@ -70,13 +74,15 @@ class LoadBase(Message):
 
 
 class Generate(Message):
-    """Answer `messages`. `version` is "active", "base" or a content address."""
+    """Answer `messages`. `version` is "active", "base" or a content address. With "active" a
+    canary or a test may choose another version for the `conversation`, always the same."""
 
     type: Literal["generate"] = "generate"
     request: str
     messages: tuple[ChatMessage, ...]
     sampling: Sampling = Sampling()
     version: str = "active"
+    conversation: str | None = None
 
 
 class StopReply(Message):
@@ -128,6 +134,49 @@ class RunAudit(Message):
     plan: dict[str, bool | int | float | str | None]
 
 
+class ExportVersion(Message):
+    """Export `version` ("base", or as the registry knows it) to `folder` in the form `form`, see
+    `xeno.versions.export.exporting`.
+
+    `with_prompt`: an Ollama Modelfile carries the personal prompt. `consent`: also where the
+    prompt holds personal data.
+    """
+
+    type: Literal["export_version"] = "export_version"
+    version: str
+    form: str
+    folder: str
+    with_prompt: bool = True
+    consent: bool = False
+
+
+class ImportAdapter(Message):
+    """Import the PEFT adapter in the folder, or under the Hub id, `source` as a candidate over
+    the profile's base. `for_this_base`: it belongs to it, whatever base it names."""
+
+    type: Literal["import_adapter"] = "import_adapter"
+    source: str
+    for_this_base: bool = False
+    description: str = ""
+
+
+class CompareVersions(Message):
+    """Compare versions ("base", or as the registry knows them) on `prompts` and, with
+    `held_out`, on pairs that none of them learned from."""
+
+    type: Literal["compare_versions"] = "compare_versions"
+    versions: tuple[str, ...]
+    prompts: tuple[str, ...]
+    held_out: bool = True
+    max_tokens: int = Field(default=128, ge=1, le=4096)
+
+
+class StopWork(Message):
+    """End an export, import or comparison; nothing is left of it."""
+
+    type: Literal["stop_work"] = "stop_work"
+
+
 class CheckVersion(Message):
     """Examine the version `address` at the gate. A StopTraining ends it."""
 
@@ -152,6 +201,10 @@ Command = Annotated[
     | TrainIntents
     | PredictIntent
     | RunAudit
+    | ExportVersion
+    | ImportAdapter
+    | CompareVersions
+    | StopWork
     | CheckVersion
     | Quit,
     Field(discriminator="type"),
@@ -327,7 +380,8 @@ class RunFinished(Message):
 
 
 class HostReady(Message):
-    """The model host has loaded a base. `notes` are sentences the user should see."""
+    """The model host has loaded a base. `notes` are sentences the user should see, `decoder`
+    says how replies are computed: by "own loop" (also "own loop, int8") or "transformers"."""
 
     type: Literal["host_ready"] = "host_ready"
     name: str
@@ -336,6 +390,7 @@ class HostReady(Message):
     context: int
     dtype: str
     threads: int
+    decoder: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -347,10 +402,23 @@ class ReplyDelta(Message):
     text: str
 
 
+class Trial(Message):
+    """A side of a canary or of a test in the chat: "b" is the canary, or variant_b."""
+
+    kind: Literal["canary", "test"]
+    id: int
+    arm: Literal["a", "b"]
+
+
 class ReplyFinished(Message):
     """A whole reply with its measurements. Times in seconds, `version` None for the base.
 
-    `fallback` says in one sentence why the base answered although a version is active.
+    `fallback` says why another version or the base answered although one is active.
+    `reused_tokens` of the prompt were known from earlier turns; `switch_seconds` is what putting
+    the version into the weights took, 0 where it was there; the first token came
+    `first_token_seconds` after that. Of a conversation that is too long `dropped_turns` were left
+    out, and `cut_tokens` of a turn that is too long by itself. `trial` is what the reply counts
+    for, if anything is being tried; `cache_hit`: the adapter was in memory already (None: base).
     """
 
     type: Literal["reply_finished"] = "reply_finished"
@@ -364,8 +432,13 @@ class ReplyFinished(Message):
     first_token_seconds: float
     tokens_per_second: float
     dropped_turns: int = 0
+    cut_tokens: int = 0
+    reused_tokens: int = 0
+    switch_seconds: float = 0.0
     memory_bytes: int = 0
     fallback: str | None = None
+    trial: Trial | None = None
+    cache_hit: bool | None = None
 
 
 class PairScore(Message):
@@ -382,6 +455,26 @@ class Scored(Message):
     request: str
     scores: tuple[PairScore, ...]
     version: str | None
+
+
+class MetricDegraded(Message):
+    """A metric of a model got worse: medians of the older and the newer half of `points`."""
+
+    type: Literal["metric_degraded"] = "metric_degraded"
+    model: str
+    metric: str
+    points: int
+    p_value: float
+    before: float
+    after: float
+
+
+class CanaryRolledBack(Message):
+    """A version that was tried in a part of the replies was taken back by itself."""
+
+    type: Literal["canary_rolled_back"] = "canary_rolled_back"
+    version: str
+    reason: str
 
 
 class IntentsTrained(Message):
@@ -433,6 +526,52 @@ class GateFinished(Message):
     report: dict[str, Any]
 
 
+class WorkProgress(Message):
+    """How far an export, import or comparison is, from 0 to 1, and what it does."""
+
+    type: Literal["work_progress"] = "work_progress"
+    share: float
+    text: str
+
+
+class VersionExported(Message):
+    """An export is there and was checked.
+
+    `files` maps names to bytes. The check, by `method`, compared log-probabilities along
+    `positions` tokens of the replies to `prompts` prompts; `largest` was the largest
+    difference, `allowed` would have been. `ties` tokens may come out otherwise.
+    """
+
+    type: Literal["version_exported"] = "version_exported"
+    folder: str
+    form: str
+    files: dict[str, int]
+    method: str
+    prompts: int
+    positions: int
+    largest: float
+    allowed: float
+    ties: int
+    notes: tuple[str, ...]
+
+
+class AdapterImported(Message):
+    """An adapter is a version now: a candidate, or whatever it was if it was there already."""
+
+    type: Literal["adapter_imported"] = "adapter_imported"
+    address: str
+    label: str
+    known: bool
+    notes: tuple[str, ...]
+
+
+class VersionsCompared(Message):
+    """A comparison: `xeno.versions.comparing.Comparison` as JSON."""
+
+    type: Literal["versions_compared"] = "versions_compared"
+    comparison: dict[str, Any]
+
+
 Event = Annotated[
     Failure
     | LogLine
@@ -449,10 +588,16 @@ Event = Annotated[
     | ReplyDelta
     | ReplyFinished
     | Scored
+    | MetricDegraded
+    | CanaryRolledBack
     | IntentsTrained
     | IntentPredicted
     | AuditProgress
     | AuditFinished
+    | WorkProgress
+    | VersionExported
+    | AdapterImported
+    | VersionsCompared
     | GateProgress
     | GateFinished,
     Field(discriminator="type"),

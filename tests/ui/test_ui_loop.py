@@ -103,7 +103,7 @@ def test_from_a_reply_to_a_version_and_back(
     assert _ask(window, qtbot) == first
 
     _press(window, qtbot, Qt.Key.Key_3)
-    qtbot.waitUntil(lambda: window.performance.model.rowCount() == 2)
+    qtbot.waitUntil(lambda: window.performance.measurements.model.rowCount() == 2)
 
     _press(window, qtbot, Qt.Key.Key_4)
     qtbot.waitUntil(window.versions.delete.isEnabled)

@@ -1,7 +1,8 @@
 """The comparison worth asking, offered below the conversation and never in the way.
 
 A quiet line offers it; only when the user agrees are further replies written. Which version or
-setting wrote which reply is not shown, and chance decides which stands first.
+setting wrote which reply is not shown, and chance decides which stands first. While a test goes
+on in the chat, the two replies are its two versions' (`xeno.experiments.side_by_side`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ui.widgets.basics import Tool, allow, button, label, on_key, row, set_kind
 from xeno.store.pairs import Pair
 
 if TYPE_CHECKING:
+    from xeno.experiments.side_by_side import BlindQuestion, SideBySide
     from xeno.feedback.asking import Answer, Asking, Question
 
 _BUSY = "A reply is on its way; wait for it or stop it first."
@@ -38,7 +40,8 @@ class Comparison(QFrame):
         self._session = session
         self._made: Asking | None = None
         self._making = threading.Lock()
-        self._question: Question | None = None
+        self._asker: Asking | SideBySide | None = None  # who asks now
+        self._question: Question | BlindQuestion | None = None
         self._busy = False
         self._wanted = False  # replies are being written for a comparison
         self._declined = 0  # offers in a row that nobody wanted
@@ -60,7 +63,7 @@ class Comparison(QFrame):
         self.hide()
 
     @property
-    def asking(self) -> Question | None:
+    def asking(self) -> Question | BlindQuestion | None:
         """The question that is open."""
         return self._question
 
@@ -79,9 +82,7 @@ class Comparison(QFrame):
         """A reply has come: offer a comparison if it is time for one."""
         self._wait = max(0, self._wait - 1)
         if not self._wait and self.isHidden():
-            self._session.do(
-                lambda: self._asking().due(), self._offer, owner=self, key="asking due"
-            )  # fmt: skip
+            self._session.do(self._due, self._offer, owner=self, key="asking due")
 
     def set_busy(self, busy: bool) -> None:
         """The conversation goes first: nothing is written for a comparison meanwhile."""
@@ -92,8 +93,8 @@ class Comparison(QFrame):
 
     def stop(self) -> None:
         """End the writing of replies."""
-        if self._wanted and self._made is not None:
-            self._made.stop()
+        if self._wanted and self._asker is not None:
+            self._asker.stop()
 
     def _asking(self) -> Asking:
         """Made when it is first needed, on a task's thread: it brings numpy."""
@@ -103,6 +104,21 @@ class Comparison(QFrame):
             if self._made is None:
                 self._made = Asking(self._session.profile, self._session.host)
             return self._made
+
+    def _due(self) -> bool:
+        """Whether to offer one now. On a task's thread."""
+        from xeno.experiments.side_by_side import SideBySide
+
+        asking, test = self._asking(), SideBySide(self._session.profile, self._session.host)
+        return asking.on and (test.due() or asking.due())
+
+    def _ask(self) -> Question | BlindQuestion | None:
+        """The next question: the test's where one goes on. On a task's thread."""
+        from xeno.experiments.side_by_side import SideBySide
+
+        test = SideBySide(self._session.profile, self._session.host)
+        self._asker = test if test.going() else self._asking()
+        return self._asker.ask_next()
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self.replies)
@@ -173,11 +189,9 @@ class Comparison(QFrame):
         self._declined = 0
         self._show_words("Writing replies to compare…")
         self.dismiss.setFocus()
-        self._session.do(
-            lambda: self._asking().ask_next(), self._show, owner=self, failed=self._failed
-        )
+        self._session.do(self._ask, self._show, owner=self, failed=self._failed)
 
-    def _show(self, question: Question | None) -> None:
+    def _show(self, question: Question | BlindQuestion | None) -> None:
         self._wanted = False
         if question is None or self.isHidden():
             if question is not None:  # dismissed meanwhile
@@ -203,14 +217,17 @@ class Comparison(QFrame):
             self._close()
             self._keep(question, answer)
 
-    def _keep(self, question: Question, answer: Answer) -> None:
+    def _keep(self, question: Question | BlindQuestion, answer: Answer) -> None:
+        asker = self._asker
+        assert asker is not None, "a question was asked by somebody"
+
         def done(pair: Pair | None) -> None:
             if pair is not None:
                 self._session.pairs_changed.emit()
                 self._session.told.emit("Your choice is kept as a preference pair.", "")
 
         self._session.tasks.run(
-            lambda: self._asking().answer(question.id, answer), done, owner=self, in_order=True
+            lambda: asker.answer(question.id, answer), done, owner=self, in_order=True
         )
 
 

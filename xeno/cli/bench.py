@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xeno.cli.commands import Commands
 from xeno.cli.output import Output
+from xeno.cli.session import home_of
 from xeno.models.starter import starter_folder
 from xeno.store.files import write_atomic
 
@@ -58,6 +59,11 @@ def add(commands: Commands) -> None:
     dpo.add_argument("--quick", action="store_true", help="one round over fewer pairs")
     dpo.add_argument("--curve", action="store_true", help="compare the losses of three epochs")
     dpo.add_argument("--threads", type=int, help="processor threads of every contender")
+    inference = group.add(
+        "inference", "measure replies beside transformers and llama.cpp", run_inference
+    )
+    inference.add_argument("--quick", action="store_true", help="two rounds in place of seven")
+    inference.add_argument("--threads", type=int, help="processor threads of every contender")
     privacy = group.add("privacy", "measure what is learned at each epsilon", run_privacy)
     privacy.add_argument("--data", type=Path, help="also a preference file, split by group")
     privacy.add_argument("--base", type=Path, help="the base for --data (the starter if not given)")
@@ -154,6 +160,46 @@ def run_dpo(arguments: Namespace, output: Output) -> int | None:
                 name,
                 value,
                 _target(dpo.TARGETS, name),
+                "missed" if name in result["missed"] else "",
+            )
+            for name, value in result["measures"].items()
+        ],
+    )
+    output.result(result)
+    return 1 if result["missed"] else 0
+
+
+def run_inference(arguments: Namespace, output: Output) -> int | None:
+    from xeno.benchmarking import inference
+    from xeno.benchmarking.inference_contenders import LLAMACPP
+    from xeno.inference.probe import fitting_threads
+
+    threads = arguments.threads or fitting_threads(home_of(arguments))
+    rounds = inference.QUICK_ROUNDS if arguments.quick else inference.ROUNDS
+    result = inference.measure(rounds, threads, output.progress)
+    columns = ("first token", "tokens per second", "second turn")
+    output.table(
+        ("contender", "first token ms", "tokens/s", "second turn ms", "memory MB"),
+        [
+            (
+                name,
+                1000 * each[columns[0]],
+                each[columns[1]],
+                1000 * each[columns[2]],
+                round(each["memory"] / 2**20),
+            )
+            for name, each in result["contenders"].items()
+        ],
+    )
+    if LLAMACPP not in result["contenders"]:
+        output.say("llama.cpp was left out: pip install 'xeno[llamacpp]' brings it.")
+    output.table(
+        ("measure", "value", "target", ""),
+        [
+            (
+                name,
+                value,
+                _target(inference.TARGETS, name),
                 "missed" if name in result["missed"] else "",
             )
             for name, value in result["measures"].items()

@@ -11,7 +11,10 @@ from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output
 from xeno.cli.session import interactive, text_from, unlocked
 from xeno.cli.talk import Talk, say_notes
+from xeno.errors import InvalidValueError
 from xeno.events import Sampling
+from xeno.inference.settings import drawn, read_settings
+from xeno.store.profile import Profile
 from xeno.workers.host_client import HostClient
 
 
@@ -31,17 +34,17 @@ def add(commands: Commands) -> None:
 
 def sampling_options(parser: ArgumentParser) -> None:
     """The options that say how a reply is drawn; `sampling_of` reads them."""
-    parser.add_argument(
-        "--max-tokens", type=int, default=256, metavar="N", help="longest reply (default: 256)"
+    group = parser.add_argument_group("how the reply is drawn", "by default as 'xeno replies' says")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="longest reply")
+    group.add_argument("--temperature", type=float, metavar="T", help="0 is greedy")
+    group.add_argument("--top-p", type=float, metavar="P", help="likeliest share to draw from")
+    group.add_argument("--top-k", type=int, metavar="N", help="likeliest tokens to draw from")
+    group.add_argument(
+        "--repetition-penalty", type=float, metavar="R", help="above 1 avoids saying things again"
     )
-    parser.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
-    )
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, metavar="P", help="likeliest share to draw from"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=None, metavar="N", help="makes a drawn reply repeatable"
+    group.add_argument("--seed", type=int, metavar="N", help="makes a drawn reply repeatable")
+    group.add_argument(
+        "--stop", action="append", metavar="TEXT", help="end the reply before this; repeatable"
     )
 
 
@@ -49,8 +52,8 @@ def run(arguments: Namespace, output: Output) -> int | None:
     if arguments.message is None and (arguments.json or not interactive()):
         print("xeno chat: give a message, or '-' to read it from stdin.", file=sys.stderr)
         return 2
-    sampling = sampling_of(arguments)
     with unlocked(arguments) as profile, HostClient(profile, arguments.base) as host:
+        sampling = sampling_of(arguments, profile)
         if arguments.message is None:
             talk = Talk(profile, host, output, sampling, arguments.version, arguments.conversation)
             talk.go()
@@ -75,18 +78,15 @@ def run(arguments: Namespace, output: Output) -> int | None:
     return 0
 
 
-def sampling_of(arguments: Namespace) -> Sampling:
-    """How a reply is drawn. Raises InvalidValueError for a number out of range."""
+def sampling_of(arguments: Namespace, profile: Profile) -> Sampling:
+    """How a reply is drawn: as the options say, else as the user set it.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+    given = {name: getattr(arguments, name, None) for name in Sampling.model_fields}
+    changes = {name: value for name, value in given.items() if value is not None}
     try:
-        return Sampling(
-            max_tokens=arguments.max_tokens,
-            temperature=arguments.temperature,
-            top_p=arguments.top_p,
-            seed=arguments.seed,
-        )
-    except ValueError as error:
-        raise UsageError(
-            "These sampling options cannot be used.",
-            "max-tokens is 1 to 4096, temperature 0 to 2, top-p above 0 up to 1.",
-            "Correct the option.",
-        ) from error
+        return drawn(read_settings(profile).sampling, changes)
+    except InvalidValueError as error:
+        raise UsageError(error.what, error.why, error.todo) from error

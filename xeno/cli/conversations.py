@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from xeno.assistant import Assistant
+from xeno.assistant import Assistant, anew
 from xeno.cli.chat import sampling_of, sampling_options
 from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
@@ -111,14 +111,14 @@ def delete(arguments: Namespace, output: Output) -> int | None:
 
 
 def regenerate(arguments: Namespace, output: Output) -> int | None:
-    sampling = sampling_of(arguments)
     with unlocked(arguments) as profile:
+        sampling = sampling_of(arguments, profile)
         earlier = _last_reply(profile, arguments.id)
         with HostClient(profile) as host:
             reply = Assistant(profile, host).regenerate(
                 earlier.id,
                 output.piece,
-                sampling=sampling if sampling.temperature else None,
+                sampling=sampling if sampling.temperature else anew(sampling),
                 version=arguments.version,
             )
     output.say()

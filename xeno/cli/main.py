@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from xeno import __version__
 from xeno.cli import (
+    backup,
     beliefs,
     bench,
     chat,
@@ -24,6 +25,7 @@ from xeno.cli import (
     demo,
     deploying,
     doctor,
+    experiments,
     feedback,
     intents,
     launcher,
@@ -33,6 +35,7 @@ from xeno.cli import (
     prefs,
     privacy,
     queue,
+    replies,
     runs,
     search,
     settings,
@@ -48,6 +51,7 @@ _TOPICS = (
     status,
     bench,
     chat,
+    replies,
     conversations,
     feedback,
     prefs,
@@ -63,7 +67,9 @@ _TOPICS = (
     queue,
     runs,
     versions,
+    experiments,
     deploying,
+    backup,
     performance,
     privacy,
     demo,

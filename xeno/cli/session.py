@@ -86,8 +86,11 @@ def _from_stdin(creating: bool) -> str:
 
 
 def _from_terminal(creating: bool) -> str:
-    if not creating:
-        return getpass.getpass("Passphrase: ")
+    return choose_passphrase() if creating else getpass.getpass("Passphrase: ")
+
+
+def choose_passphrase(creating: bool = True) -> str:
+    """A passphrase for a profile, chosen at the terminal."""
     print(
         "There is no system keyring here, so a passphrase protects this profile.", file=sys.stderr
     )

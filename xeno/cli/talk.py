@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from xeno.assistant import Assistant, PendingReply, Reply
+from xeno.assistant import Assistant, PendingReply, Reply, anew
 from xeno.cli.output import Output
 from xeno.errors import ChildError, XenoError
 from xeno.events import Sampling
+from xeno.experiments.observing import words_of
+from xeno.experiments.side_by_side import SideBySide
 from xeno.feedback.recorder import FeedbackRecorder
+from xeno.inference.settings import drawn, from_text
 from xeno.store.conversations import Conversations, StoredMessage
 from xeno.store.profile import Profile
+from xeno.training.settings.values import shown
 from xeno.words import count
 from xeno.workers.host_client import HostClient
 
@@ -24,6 +28,7 @@ HELP = """\
 /this    after /again: this reply is better
 /compare choose between two replies: the choice that teaches most
 /new     begin another conversation
+/set     how replies are drawn: /set temperature 0.7; alone it says how
 /quit    leave (or Ctrl-D)"""
 
 
@@ -53,6 +58,7 @@ class Talk:
         self._assistant = Assistant(profile, host)
         self._recorder = FeedbackRecorder(profile)
         self._asking = Asking(profile, host)
+        self._test = SideBySide(profile, host)
         self._conversation = conversation
         self._choice: tuple[StoredMessage, StoredMessage] | None = None  # earlier, this
         turns = Conversations(profile.db).messages(conversation) if conversation else []
@@ -72,7 +78,7 @@ class Talk:
             "/again": self._again,
             "/earlier": lambda: self._choose(earlier=True),
             "/this": lambda: self._choose(earlier=False),
-            "/compare": lambda: compare(self._asking, self._output),
+            "/compare": self._compare,
             "/new": self._new,
         }
         while True:
@@ -88,6 +94,8 @@ class Talk:
             try:
                 if text in commands:
                     commands[text]()
+                elif text.split()[0] == "/set":
+                    self._set(text.split(maxsplit=2)[1:])
                 else:
                     self._ask(text)
             except ChildError as error:
@@ -126,7 +134,7 @@ class Talk:
         pending = self._assistant.begin_regenerate(
             earlier.id,
             self._output.piece,
-            sampling=self._sampling if self._sampling.temperature else None,
+            sampling=anew(self._sampling),
             version=self._version,
         )
         this = self._answered(pending)
@@ -146,7 +154,7 @@ class Talk:
         self._last, self._unanswered = reply.message, False
         self._output.say()
         say_notes(reply, self._output)
-        if pending.replaces is None and self._asking.due():
+        if pending.replaces is None and (self._test.due() or self._asking.due()):
             self._output.say("(/compare: two replies to choose from would teach me something.)")
         return reply.message
 
@@ -160,12 +168,26 @@ class Talk:
         goes_on = " The talk goes on with the earlier reply." if earlier else ""
         self._output.say(f"Kept as a preference pair.{goes_on}")
 
+    def _compare(self) -> None:
+        """While a test goes on in the chat, it is its two versions that are compared."""
+        compare(self._test if self._test.going() else self._asking, self._output)
+
+    def _set(self, words: list[str]) -> None:
+        """Change how replies are drawn, for this talk."""
+        if words:
+            name, text = words[0].replace("-", "_"), words[1] if len(words) > 1 else ""
+            value = from_text(name, text)
+            default = Sampling().model_dump().get(name)
+            self._sampling = drawn(self._sampling, {name: default if value is None else value})
+        for name, value in self._sampling.model_dump().items():
+            self._output.say(f"{name} {shown(value)}")
+
     def _new(self) -> None:
         self._conversation, self._last, self._choice = None, None, None
         self._unanswered = False
 
 
-def compare(asking: Asking, output: Output) -> None:
+def compare(asking: Asking | SideBySide, output: Output) -> None:
     """Ask for the comparison that teaches most, and keep the answer; Ctrl-C ends it."""
     try:
         question = asking.ask_next()
@@ -189,10 +211,15 @@ def compare(asking: Asking, output: Output) -> None:
 def say_notes(reply: Reply, output: Output) -> None:
     """What the user should know of how the reply came about."""
     finished = reply.finished
+    for each in reply.news:
+        output.say(f"({words_of(each)})")
     if finished.fallback:
         output.say(f"({finished.fallback})")
     if finished.dropped_turns:
         dropped = count(finished.dropped_turns, "turn was", "turns were")
         output.say(f"(It is too long to be read at once: the first {dropped} left out.)")
+    if finished.cut_tokens:
+        cut = count(finished.cut_tokens, "token was", "tokens were")
+        output.say(f"(A message is too long to be read: {cut} cut from its beginning.)")
     if finished.reason == "length":
         output.say("(Cut off at the most tokens allowed; --max-tokens allows more.)")

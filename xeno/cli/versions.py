@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from xeno.cli import lineage
+from xeno.cli import lineage, version_work
 from xeno.cli.commands import Commands
 from xeno.cli.lineage import of_model
 from xeno.cli.output import Output, size, when
@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
     prune.add_argument("--keep", type=int, default=10, metavar="N", help="newest kept (10)")
     prune.add_argument("--dry-run", action="store_true", help="only say which")
     group.add("space", "show what versions take on the disk", space)
+    version_work.add(group)
     of_model(commands.add("list", "list the versions (as 'xeno versions list')", show_all))
 
 

@@ -167,7 +167,7 @@ class Asking:
             ChildError: the host died.
         """
         self._stopped.clear()
-        message_id = message_id or self._latest_reply()
+        message_id = message_id or Conversations(self._db).latest_reply()
         if message_id is None:
             return None
         if self._host is not None and not self._write(self._host, message_id):
@@ -237,13 +237,6 @@ class Asking:
         ):
             model.update_equal(_looks(row["first"], row["second"]))
         return model
-
-    def _latest_reply(self) -> str | None:
-        row = self._db.one(
-            "SELECT id FROM messages WHERE role = 'assistant' AND superseded = 0 "
-            "ORDER BY created DESC, position DESC LIMIT 1"
-        )
-        return None if row is None else str(row["id"])
 
     def _write(self, host: Host, message_id: str) -> bool:
         """Have further replies written and scored; False if `stop` came between."""

@@ -8,25 +8,22 @@ tokens that were decoded one by one differ in the last bits from those of a bloc
 
 from __future__ import annotations
 
-import inspect
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import psutil
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from xeno.errors import BaseModelError, InvalidValueError
 from xeno.events import ChatMessage, PairScore, Sampling, ScorePair
 from xeno.inference.conversation import fit
-from xeno.inference.decoding import Sampler, TextStream
+from xeno.inference.decoding import Sampler, StopStrings, TextStream
 from xeno.inference.merge import Merge
+from xeno.inference.parity import choose_decoder
+from xeno.inference.probe import fitting_threads
 from xeno.models.base import BaseModel
-from xeno.models.chat import encode_exchange, end_of_reply_ids, load_tokenizer
+from xeno.models.chat import encode_exchange, encode_prompt, end_of_reply_ids, load_tokenizer
 from xeno.models.loading import choose_dtype, load_model
 from xeno.versions.adapter import AdapterConfig
 
@@ -36,12 +33,17 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class Generation:
-    """A reply with its measurements. `text` is exactly what was streamed; times in seconds;
-    `tokens_per_second` is of decoding alone, without the wait for the first token."""
+    """A reply with its measurements. `text` is exactly what was streamed; times in seconds.
+
+    `reused_tokens` of the prompt were known from earlier turns; `tokens_per_second` is of
+    decoding alone, without the wait for the first token; `cut_tokens` were left out of a turn
+    that is too long by itself.
+    """
 
     text: str
     reason: Literal["end", "length", "stopped"]
     prompt_tokens: int
+    reused_tokens: int
     reply_tokens: int
     first_token_seconds: float
     tokens_per_second: float
@@ -54,8 +56,9 @@ class Engine:
     workers for every thread that computes, and two pools on the same cores halve the speed.
 
     Args:
-        dtype: "auto", "bfloat16" or "float32".
-        threads: cores to compute on; by default those this process may use.
+        dtype: "auto", "bfloat16", "float32", or "int8": bfloat16, but for single tokens weights
+            rounded to 8 bits.
+        threads: cores to compute on; by default as many as a probe finds worth it.
 
     Raises:
         BaseModelError: if the base cannot be loaded.
@@ -63,23 +66,18 @@ class Engine:
 
     def __init__(self, base: BaseModel, dtype: str = "auto", threads: int | None = None) -> None:
         self.base = base
-        self.threads = threads or usable_cores()
+        self.threads = threads or fitting_threads(base.home)
         torch.set_num_threads(self.threads)
-        self.dtype = choose_dtype(base, dtype)
+        self.dtype = choose_dtype(base, "bfloat16" if dtype == "int8" else dtype)
         self.tokenizer = load_tokenizer(base)
         self.model: Any = load_model(base, self.dtype)
         self._require_words()
-        self.notes = base.notes
         self._ends = end_of_reply_ids(
             self.tokenizer, self.model.config, self.model.generation_config
         )
-        self._last_only = (
-            {"logits_to_keep": 1}
-            if "logits_to_keep" in inspect.signature(self.model.forward).parameters
-            else {}
-        )
+        self.decoder, notes = choose_decoder(self.model, int8=dtype == "int8")
+        self.notes = (*base.notes, *notes)
         self._merge = Merge(self.model)
-        self._cache = self._empty_cache()
         self._cached: list[int] = []
         self._warm_up()
 
@@ -96,15 +94,25 @@ class Engine:
         Raises:
             DamagedDataError, InvalidValueError: if the adapter does not fit; the base answers.
         """
-        if address != self.active_address:
-            self._forget()
-            self._merge.put(address, tensors, config)
+        if address == self.active_address:
+            return
+        try:
+            changed = self._merge.put(address, tensors, config)
+        except BaseException:
+            self._merge.remove()
+            self._weights_changed(self._merge.known)  # more than was written, never less
+            raise
+        self._weights_changed(changed)
 
     def deactivate(self) -> None:
         """Answer with the base from now on, bit by bit as if there had been no adapter."""
-        if self.active_address is not None:
-            self._forget()
-            self._merge.remove()
+        if changed := self._merge.remove():
+            self._weights_changed(changed)
+
+    def check(self, tensors: Mapping[str, torch.Tensor], config: AdapterConfig) -> None:
+        """Raise what `activate` would raise for an adapter that does not fit; safe from any
+        thread, and nothing is changed."""
+        self._merge.check(tensors, config)
 
     def generate(
         self,
@@ -118,7 +126,8 @@ class Engine:
 
         Args:
             on_text: called with each piece of the reply as it becomes certain.
-            stopped: asked before every block of the prompt and every token.
+            stopped: asked before every token, and before every block of the prompt or every
+                layer of it, as the decoder can.
 
         Raises:
             InvalidValueError: if there is nothing to answer, or it cannot be made to fit.
@@ -130,6 +139,7 @@ class Engine:
         prompt = fit(self.tokenizer, messages, self.base.context - reserved)
         allowed = min(sampling.max_tokens, self.base.context - len(prompt.ids))
         stream, sampler = TextStream(self.tokenizer), Sampler(sampling)
+        stops = StopStrings(sampling.stop)
         pieces: list[str] = []
 
         def show(text: str) -> None:
@@ -140,6 +150,8 @@ class Engine:
         reason: Literal["end", "length", "stopped"] = "stopped"
         produced = steps = 0
         first = last = begun
+        self._crop(self._reusable(prompt.ids))
+        reused = len(self._cached)
         try:
             logits = self._prefill(prompt.ids, stopped)
             while logits is not None:
@@ -151,20 +163,26 @@ class Engine:
                     reason = "end"
                     break
                 produced += 1
-                show(stream.push(token))
+                show(stops.push(stream.push(token)))
+                if stops.found:
+                    reason = "end"
+                    break
                 if produced == allowed:
                     reason = "length"
                     break
                 if stopped():
                     break
-                logits = self._step(token)
-            show(stream.flush())
-        finally:
+                logits = self.decoder.step(token)
+            show(stops.push(stream.flush()) + stops.flush())
             self._keep_blocks()
+        except BaseException:
+            self.forget()  # a pass that was torn leaves some layers ahead of the others
+            raise
         return Generation(
             text="".join(pieces),
             reason=reason,
             prompt_tokens=len(prompt.ids),
+            reused_tokens=reused,
             reply_tokens=produced,
             first_token_seconds=first - begun,
             tokens_per_second=(steps - 1) / (last - first) if steps > 1 else 0.0,
@@ -198,17 +216,35 @@ class Engine:
         log_odds = logits[-len(reply_ids) - 1 : -1].float().log_softmax(-1)
         return float(log_odds.gather(-1, torch.tensor(reply_ids)[:, None]).mean())
 
+    def read_ahead(
+        self, messages: Sequence[ChatMessage], stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Compute the whole blocks of a conversation, so that its next turn begins sooner.
+
+        The tokens of a reply were computed one by one, and are computed again here as blocks:
+        so the next reply is the same whether there was time for this or not.
+        """
+        ids = encode_prompt(self.tokenizer, messages, add_generation_prompt=False)
+        whole = len(ids) // BLOCK * BLOCK
+        if whole >= self.base.context - BLOCK:  # turns will be dropped: another beginning
+            return
+        try:
+            self._crop(self._reusable(ids))
+            self._prefill(ids[:whole], stopped)
+        except BaseException:
+            self.forget()
+            raise
+
     # The prompt, in blocks -------------------------------------------------------------
 
     def _prefill(self, ids: list[int], stopped: Callable[[], bool]) -> torch.Tensor | None:
-        """The logits [vocabulary] after `ids`, or None if it was stopped."""
-        self._crop(self._reusable(ids))
+        """The logits [vocabulary] after `ids` behind what is kept, or None if it was stopped."""
         logits = None
         for start in range(len(self._cached), len(ids), BLOCK):
-            if stopped():
-                return None
             block = ids[start : start + BLOCK]
-            logits = self._forward(block)
+            logits = self.decoder.read(block, stopped)
+            if logits is None:
+                return None
             self._cached.extend(block)
         return logits
 
@@ -226,39 +262,16 @@ class Engine:
         self._crop(len(self._cached) // BLOCK * BLOCK)
 
     def _crop(self, length: int) -> None:
-        surplus = self._cache.get_seq_length() - length
-        if length == 0 or not all(type(each) is DynamicLayer for each in self._cache.layers):
-            self._forget()  # also caches that cannot go back, such as sliding windows
-        elif surplus > 0:
-            self._cache.crop(-surplus)
-        self._cached = self._cached[:length] if self._cache.get_seq_length() else []
+        self.decoder.crop(length)
+        self._cached = self._cached[: min(length, self.decoder.length)]
 
-    def _forget(self) -> None:
-        self._cache, self._cached = self._empty_cache(), []
+    def forget(self) -> None:
+        """Keep nothing of what was read: the next prompt is computed from its first token."""
+        self._crop(0)
 
-    def _empty_cache(self) -> DynamicCache:
-        return DynamicCache(config=self.model.config)
-
-    def _step(self, token: int) -> torch.Tensor:
-        """The logits after one more token."""
-        # oneDNN repacks the weights for every product, which pays for a block only.
-        onednn: Any = torch.backends.mkldnn
-        before, onednn.enabled = onednn.enabled, False
-        try:
-            return self._forward([token])
-        finally:
-            onednn.enabled = before
-
-    @torch.inference_mode()
-    def _forward(self, ids: list[int]) -> torch.Tensor:
-        output = self.model(
-            input_ids=torch.tensor([ids]),
-            past_key_values=self._cache,
-            use_cache=True,
-            **self._last_only,
-        )
-        logits: torch.Tensor = output.logits[0, -1]
-        return logits
+    def _weights_changed(self, paths: set[str]) -> None:
+        self._cached = []
+        self.decoder.weights_changed(paths)
 
     def _require_words(self) -> None:
         """Every token that the tokenizer can give must have a row in the model."""
@@ -273,11 +286,4 @@ class Engine:
     def _warm_up(self) -> None:
         """The first pass through the library is slow; take it before the first question."""
         self.generate([ChatMessage(role="user", content="Hello")], Sampling(max_tokens=2))
-        self._forget()
-
-
-def usable_cores() -> int:
-    """Physical cores that this process may use, at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return max(1, min(physical, allowed or physical))
+        self.forget()

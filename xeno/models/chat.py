@@ -65,7 +65,7 @@ def encode_prompt(
     """The token ids of a conversation, up to where the assistant's reply begins."""
     marks = _control_tokens(tokenizer, str(tokenizer.chat_template)).marks(messages)
     turns = [marks.on(turn) for turn in messages]
-    return marks.encode(_render(tokenizer, turns, add_generation_prompt))
+    return marks.encode(render(tokenizer, turns, add_generation_prompt))
 
 
 def encode_exchange(
@@ -80,9 +80,9 @@ def encode_exchange(
     turns = [*messages, ChatMessage(role="assistant", content=reply)]
     marks = _control_tokens(tokenizer, str(tokenizer.chat_template)).marks(turns)
     turns = [marks.on(turn) for turn in turns]
-    prompt_text = _render(tokenizer, turns[:-1], True)
+    prompt_text = render(tokenizer, turns[:-1], True)
     prompt = marks.encode(prompt_text)
-    whole_text = _render(tokenizer, turns, False)
+    whole_text = render(tokenizer, turns, False)
     after, end = _after_turn(tokenizer), turn_end(tokenizer)
     if not whole_text.startswith(prompt_text) or not whole_text.endswith(after):
         return prompt, [*marks.encode(turns[-1].content), *end]
@@ -98,7 +98,7 @@ def encode_exchange(
 def _control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> ControlTokens:
     """What must not come out of anybody's words; `template` is the tokenizer's own."""
     turns = [ChatMessage(role="user", content="x"), ChatMessage(role="assistant", content="x")]
-    written = _render(tokenizer, [*turns, *turns], False) + _render(tokenizer, turns[:1], True)
+    written = render(tokenizer, [*turns, *turns], False) + render(tokenizer, turns[:1], True)
     return ControlTokens(tokenizer, _encode(tokenizer, written))
 
 
@@ -120,7 +120,7 @@ def _after_turn(tokenizer: PreTrainedTokenizerBase) -> str:
         ChatMessage(role="user", content="x"),
         ChatMessage(role="assistant", content=_PROBE),
     ]
-    return _render(tokenizer, turns, False).rpartition(_PROBE)[2]
+    return render(tokenizer, turns, False).rpartition(_PROBE)[2]
 
 
 def end_of_reply_ids(
@@ -139,7 +139,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
-def _render(
+def render(
     tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[ChatMessage],
     add_generation_prompt: bool,
@@ -183,7 +183,7 @@ def _check_template(base: BaseModel, tokenizer: PreTrainedTokenizerBase) -> None
 
     turns = [ChatMessage(role="system", content="x"), ChatMessage(role="user", content=_PROBE)]
     try:
-        text = _render(tokenizer, turns, True)
+        text = render(tokenizer, turns, True)
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         raise _unusable(base, f"Its chat template fails ({error}).") from error
     if _PROBE not in text:

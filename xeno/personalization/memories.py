@@ -68,6 +68,11 @@ class Recalled:
     words: tuple[str, ...]
 
 
+def system_prompt(prefix: str, memories: Sequence[Memory]) -> str:
+    """What is said before the turns: how to answer (`prefix`), then what is remembered."""
+    return "\n\n".join(part for part in (prefix, section(memories)) if part)
+
+
 def section(memories: Sequence[Memory]) -> str:
     """The part of the system prompt that says `memories`; empty without any."""
     if not memories:

@@ -32,7 +32,7 @@ from xeno.privacy.entries import FIRST_HASH, Account, LedgerEntry, Unit
 from xeno.store import beside_key
 from xeno.store.profile import Profile
 
-_NAME = "ledger.head"
+NAME = "ledger.head"
 _PURPOSE = b"xeno privacy ledger head"
 
 
@@ -73,7 +73,7 @@ class HeadKeeper:
         """
         from cryptography.exceptions import InvalidTag
 
-        text = beside_key.kept(self._paths, _NAME)
+        text = beside_key.kept(self._paths, NAME)
         if text is None:
             return None
         try:
@@ -86,7 +86,7 @@ class HeadKeeper:
                 "What is kept beside the key about the privacy ledger is damaged.",
                 "It does not open with this profile's key, so a restored backup cannot be told "
                 "from the latest state.",
-                f"Remove {_NAME!r} from where the key is kept, if nothing was restored.",
+                f"Remove {NAME!r} from where the key is kept, if nothing was restored.",
             ) from error
 
     def write(self, head: Head) -> None:
@@ -95,7 +95,7 @@ class HeadKeeper:
         plain = zlib.compress(stored.model_dump_json(exclude_defaults=True).encode(), 9)
         nonce = secrets.token_bytes(12)
         sealed = nonce + self._cipher().encrypt(nonce, plain, _PURPOSE)
-        beside_key.keep(self._paths, _NAME, base64.b64encode(sealed).decode("ascii"))
+        beside_key.keep(self._paths, NAME, base64.b64encode(sealed).decode("ascii"))
 
     def _cipher(self) -> Any:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

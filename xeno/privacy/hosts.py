@@ -48,6 +48,13 @@ _TEACHER = Contact(
     sends="The replies that you choose, with the turns before them.",
     module="xeno.collect.teacher",
 )
+_HUB = Contact(
+    host="huggingface.co, hf.co",
+    why="To fetch an adapter that somebody published there.",
+    when="Only when you import an adapter by its name on the Hub.",
+    sends="The adapter's name.",
+    module="xeno.versions.hub",
+)
 _TEACHER_SETTING = "teacher"
 
 
@@ -55,12 +62,12 @@ def contacts(profile: Profile) -> tuple[Contact, ...]:
     """The hosts that may be contacted; the teacher's by the name that the user entered."""
     kept = profile.setting(_TEACHER_SETTING)
     host = urllib.parse.urlsplit(kept["address"]).netloc if kept else ""
-    return (_PACKAGES, Contact(host, *_rest(_TEACHER)))
+    return (_PACKAGES, _HUB, Contact(host, *_rest(_TEACHER)))
 
 
 def modules() -> frozenset[str]:
     """The modules that may open a connection."""
-    return frozenset({_PACKAGES.module, _TEACHER.module})
+    return frozenset({_PACKAGES.module, _HUB.module, _TEACHER.module})
 
 
 def _rest(contact: Contact) -> tuple[str, str, str, str]:

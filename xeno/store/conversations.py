@@ -134,6 +134,14 @@ class Conversations:
         )
         return [_message(row) for row in rows]
 
+    def latest_reply(self) -> str | None:
+        """The id of the latest reply of all conversations, None before the first."""
+        row = self._db.one(
+            "SELECT id FROM messages WHERE role = 'assistant' AND superseded = 0 "
+            "ORDER BY created DESC, position DESC LIMIT 1"
+        )
+        return None if row is None else str(row["id"])
+
     def replies_beside(self, message_id: str) -> list[StoredMessage]:
         """All replies to the turn that the reply `message_id` answers, itself among them, the
         oldest first. More than one where it was regenerated.

@@ -235,13 +235,14 @@ class Database:
             )
         if found == known:
             return
-        self._copy(self.path.with_name(f"{self.path.name}.format{found}"))
+        self.copy_to(self.path.with_name(f"{self.path.name}.format{found}"))
         connection = self._handle().connection
         with self._explained():
             for version in range(found + 1, known + 1):
                 _run(connection, version, self._scripts[version - 1])
 
-    def _copy(self, target: Path) -> None:
+    def copy_to(self, target: Path) -> None:
+        """Write the database as it is now to `target`, encrypted under the same key."""
         temporary = target.with_name(f".{target.name}.new")
         temporary.unlink(missing_ok=True)
         try:

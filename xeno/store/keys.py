@@ -113,7 +113,10 @@ class KeyDescription(BaseModel):
 
 
 def create_key(
-    paths: ProfilePaths, passphrase: AskPassphrase | None, wanted: Protection | None = None
+    paths: ProfilePaths,
+    passphrase: AskPassphrase | None,
+    wanted: Protection | None = None,
+    restored: tuple[ProfileKey, str] | None = None,
 ) -> tuple[ProfileKey, KeyDescription]:
     """Make a profile's key and put it away, in the keyring if one answers.
 
@@ -123,11 +126,11 @@ def create_key(
         paths: the profile's files; its folder must be there.
         passphrase: called with True to choose a passphrase where there is no keyring.
         wanted: insist on this protection instead of the best one that works.
+        restored: the key and the entry of a profile that comes out of a backup. Under the same
+            entry the keyring may still know what the profile's ledger said last.
     """
-    key = ProfileKey.generate()
-    description = KeyDescription(
-        protection="file", entry=secrets.token_hex(16), check=_check_value(key)
-    )
+    key, entry = restored or (ProfileKey.generate(), secrets.token_hex(16))
+    description = KeyDescription(protection="file", entry=entry, check=check_value(key))
     if wanted in (None, "keyring") and put_in_keyring(
         description.entry, key.hex(), _CREATE_SECONDS
     ):
@@ -169,7 +172,7 @@ def open_key(
             key = _unwrap(description, passphrase)
         else:
             key = _from_file(paths)
-    if not hmac.compare_digest(_check_value(key), description.check):
+    if not hmac.compare_digest(check_value(key), description.check):
         raise LockedProfileError(
             f"The key does not belong to the profile in {paths.folder.name!r}.",
             f"The profile's {description.protection} holds another key.",
@@ -206,7 +209,8 @@ def describe(paths: ProfilePaths) -> KeyDescription:
     return description
 
 
-def _check_value(key: ProfileKey) -> str:
+def check_value(key: ProfileKey) -> str:
+    """What `key.json` holds to know the right key by."""
     return key.subkey("check").hex()
 
 
@@ -229,17 +233,22 @@ def _from_file(paths: ProfilePaths) -> ProfileKey:
 # Passphrase -------------------------------------------------------------------------------
 
 
-def _derive(description: KeyDescription, text: str) -> bytes:
-    n, r, p = description.scrypt_n, description.scrypt_r, description.scrypt_p
+def stretched(text: str, salt: bytes, n: int = 2**16, r: int = 8, p: int = 1) -> bytes:
+    """32 bytes from a passphrase by scrypt; with these numbers it takes 64 MB and 0.2 s."""
     return hashlib.scrypt(
         text.encode("utf-8", "surrogatepass"),
-        salt=bytes.fromhex(description.salt),
+        salt=salt,
         n=n,
         r=r,
         p=p,
         maxmem=256 * n * r,
         dklen=32,
     )
+
+
+def _derive(description: KeyDescription, text: str) -> bytes:
+    n, r, p = description.scrypt_n, description.scrypt_r, description.scrypt_p
+    return stretched(text, bytes.fromhex(description.salt), n, r, p)
 
 
 def _wrap(description: KeyDescription, key: ProfileKey, text: str) -> KeyDescription:

@@ -8,9 +8,11 @@ one: a chunk that is changed, moved, taken from another file or cut off does not
 
 from __future__ import annotations
 
+import io
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from xeno.errors import DamagedDataError
 from xeno.store import files
@@ -34,15 +36,9 @@ def write_encrypted(path: Path, plaintext: bytes, key: bytes, associated: bytes)
     Raises:
         StorageFullError: if the disk is full or not writable; `path` is as it was.
     """
-    header = _MAGIC + secrets.token_bytes(_SALT)
-    cipher = _cipher(key, header)
-    last = max(0, (len(plaintext) - 1) // _CHUNK)
-    pieces = [header]
-    for number in range(last + 1):
-        chunk = plaintext[number * _CHUNK : (number + 1) * _CHUNK]
-        nonce = _nonce(number, number == last)
-        pieces.append(cipher.encrypt(nonce, chunk, header + associated))
-    files.write_atomic(path, b"".join(pieces))
+    sealed = io.BytesIO()
+    seal(sealed, [plaintext], key, associated)
+    files.write_atomic(path, sealed.getvalue())
 
 
 def read_encrypted(path: Path, key: bytes, associated: bytes) -> bytes:
@@ -51,27 +47,50 @@ def read_encrypted(path: Path, key: bytes, associated: bytes) -> bytes:
     Raises:
         DamagedDataError: if the file is missing or any of its bytes differ.
     """
+    try:
+        with path.open("rb") as file:
+            return b"".join(unseal(file, key, associated))
+    except OSError as error:
+        raise _damaged(path.name, f"It cannot be read ({error.strerror or error}).") from error
+
+
+def seal(file: BinaryIO, plaintext: Iterable[bytes], key: bytes, associated: bytes) -> None:
+    """Encrypt the pieces of `plaintext` to the open `file`; see `write_encrypted`."""
+    header = _MAGIC + secrets.token_bytes(_SALT)
+    cipher = _cipher(key, header)
+    file.write(header)
+    waiting, number = bytearray(), 0
+    for piece in plaintext:
+        waiting += piece
+        while len(waiting) > _CHUNK:  # a chunk is written once it is known not to be the last
+            chunk = bytes(waiting[:_CHUNK])
+            file.write(cipher.encrypt(_nonce(number, False), chunk, header + associated))
+            del waiting[:_CHUNK]
+            number += 1
+    file.write(cipher.encrypt(_nonce(number, True), bytes(waiting), header + associated))
+
+
+def unseal(file: BinaryIO, key: bytes, associated: bytes) -> Iterator[bytes]:
+    """The pieces of what `seal` wrote, each already known to be as it was.
+
+    Raises:
+        DamagedDataError: when a piece is not, or the end is missing.
+    """
     from cryptography.exceptions import InvalidTag
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _damaged(path, f"It cannot be read ({error.strerror or error}).") from error
-    start = len(_MAGIC) + _SALT
-    if len(content) < start + _TAG or not content.startswith(_MAGIC):
-        raise _damaged(path, "It does not begin as XENO wrote it, or is cut off.")
-    header, step = content[:start], _CHUNK + _TAG
-    cipher = _cipher(key, header)
-    last = (len(content) - start - 1) // step
-    pieces = []
-    for number in range(last + 1):
-        chunk = content[start + number * step : start + (number + 1) * step]
+    name = Path(str(getattr(file, "name", "It"))).name
+    header = file.read(len(_MAGIC) + _SALT)
+    chunk = file.read(_CHUNK + _TAG)
+    if len(header) < len(_MAGIC) + _SALT or not header.startswith(_MAGIC) or len(chunk) < _TAG:
+        raise _damaged(name, "It does not begin as XENO wrote it, or is cut off.")
+    cipher, number = _cipher(key, header), 0
+    while chunk:
+        following = file.read(_CHUNK + _TAG)
         try:
-            nonce = _nonce(number, number == last)
-            pieces.append(cipher.decrypt(nonce, chunk, header + associated))
+            yield cipher.decrypt(_nonce(number, not following), chunk, header + associated)
         except (InvalidTag, ValueError) as error:  # ValueError: shorter than a tag
-            raise _damaged(path, "Its bytes are not what XENO wrote.") from error
-    return b"".join(pieces)
+            raise _damaged(name, "Its bytes are not what XENO wrote.") from error
+        chunk, number = following, number + 1
 
 
 def _cipher(key: bytes, header: bytes) -> AESGCM:
@@ -87,7 +106,7 @@ def _nonce(number: int, last: bool) -> bytes:
     return number.to_bytes(11, "big") + bytes([last])
 
 
-def _damaged(path: Path, why: str) -> DamagedDataError:
+def _damaged(name: str, why: str) -> DamagedDataError:
     return DamagedDataError(
-        f"{path.name} is damaged.", why, "Restore it from a backup, or use another version."
+        f"{name} is damaged.", why, "Restore it from a backup, or use another version."
     )

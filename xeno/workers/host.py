@@ -11,8 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xeno.errors import ChildError, DamagedDataError, XenoError
+from xeno.errors import ChildError, XenoError
 from xeno.events import (
+    ChatMessage,
     Command,
     Generate,
     HostReady,
@@ -25,14 +26,13 @@ from xeno.events import (
     Scored,
     StopReply,
 )
+from xeno.inference.settings import read_settings
 from xeno.models.base import inspect_base
 from xeno.store.profile import Profile
-from xeno.versions.deployment import Deployment
-from xeno.versions.registry import Registry, Version
 from xeno.workers.protocol import Channel, failure, opened, run_child
 
 if TYPE_CHECKING:
-    from xeno.inference.engine import Engine
+    from xeno.inference.serving import Serving
 
 
 class Host:
@@ -40,7 +40,7 @@ class Host:
 
     def __init__(self) -> None:
         self._profile: Profile | None = None
-        self._engine: Engine | None = None
+        self._serving: Serving | None = None
         self._stopped: set[str] = set()
         self._quitting = False
         self.channel = Channel(self._urgent)
@@ -69,12 +69,14 @@ class Host:
         return False
 
     def _load(self, folder: Path) -> None:
-        if self._profile is None:
-            raise ChildError("The model host was given a base before a profile.")
-        base = inspect_base(folder, self._profile.home)
+        profile = self._opened()
+        base, settings = inspect_base(folder, profile.home), read_settings(profile)
+        from xeno.inference.adapter_cache import AdapterCache
         from xeno.inference.engine import Engine  # torch: seconds to import
+        from xeno.inference.serving import Serving
 
-        self._engine = engine = Engine(base)
+        engine = Engine(base, settings.dtype, settings.threads or None)
+        self._serving = Serving(engine, AdapterCache(settings.cache_bytes, settings.cache_seconds))
         self.channel.emit(
             HostReady(
                 name=base.name,
@@ -83,6 +85,7 @@ class Host:
                 context=base.context,
                 dtype=engine.dtype,
                 threads=engine.threads,
+                decoder=engine.decoder.name,
                 notes=engine.notes,
             )
         )
@@ -90,7 +93,9 @@ class Host:
     def _answer(self, command: Generate | Score) -> None:
         try:
             if isinstance(command, Generate):
-                self.channel.emit(self._reply(command))
+                finished = self._reply(command)
+                self.channel.emit(finished)
+                self._read_ahead(command, finished)
             else:
                 self.channel.emit(self._scores(command))
         except Exception as error:  # one request's edge: the next one can still be answered
@@ -99,91 +104,45 @@ class Host:
             self._stopped.discard(command.request)
 
     def _reply(self, command: Generate) -> ReplyFinished:
-        engine = self._loaded()
-        version, fallback = self._activate(command.version)
-        generation = engine.generate(
+        serving = self._loaded()
+        answer = serving.answer(
+            serving.find(self._opened(), command.version, command.conversation),
             command.messages,
             command.sampling,
+            falls_back=command.version == "active",
             on_text=lambda text: self.channel.emit(ReplyDelta(request=command.request, text=text)),
             stopped=lambda: self._quitting or command.request in self._stopped,
         )
-        return ReplyFinished(
-            request=command.request,
-            text=generation.text,
-            reason=generation.reason,
-            version=version.address if version else None,
-            base_hash=engine.base.base_hash,
-            prompt_tokens=generation.prompt_tokens,
-            reply_tokens=generation.reply_tokens,
-            first_token_seconds=generation.first_token_seconds,
-            tokens_per_second=generation.tokens_per_second,
-            dropped_turns=generation.dropped_turns,
-            memory_bytes=_memory_bytes(),
-            fallback=fallback,
-        )
+        return answer.record(command.request)
+
+    def _read_ahead(self, command: Generate, finished: ReplyFinished) -> None:
+        """While the user reads: what was said becomes the beginning of the next prompt."""
+        if finished.reason != "stopped" and not finished.dropped_turns:
+            reply = ChatMessage(role="assistant", content=finished.text)
+            talk = (*command.messages, reply)
+            self._loaded().engine.read_ahead(talk, lambda: self.channel.waiting)
 
     def _scores(self, command: Score) -> Scored:
-        version, fallback = self._activate(command.version)
-        if fallback is not None:
-            raise XenoError("The pairs were not scored.", fallback, "Name another version.")
-        scores = self._loaded().score(command.pairs)
+        serving = self._loaded()
+        choice = serving.find(self._opened(), command.version)
+        if choice.fallback is not None:
+            raise XenoError("The pairs were not scored.", choice.fallback, "Name another version.")
+        serving.use(choice)
         return Scored(
             request=command.request,
-            scores=tuple(scores),
-            version=version.address if version else None,
+            scores=tuple(serving.engine.score(command.pairs)),
+            version=choice.version.address if choice.version else None,
         )
 
-    def _activate(self, wanted: str) -> tuple[Version | None, str | None]:
-        """Put the version `wanted` into the engine: it, or None for the base with the reason
-        why, if there is one. Only "active" falls back; a version named must answer itself."""
-        engine, profile = self._loaded(), self._profile
-        assert profile is not None
-        if wanted == "base":
-            engine.deactivate()
-            return None, None
-        registry = Registry(profile)
-        if wanted != "active":
-            version = registry.get(wanted)
-            self._put(registry, version)
-            return version, None
-        deployment, notice = Deployment(profile), None
-        try:
-            active = deployment.active()
-            while active is not None:
-                try:
-                    self._put(registry, active)
-                    return active, notice
-                except DamagedDataError as error:
-                    active = deployment.fall_back(active, str(error))
-                    answers = "the base model" if active is None else active.label
-                    notice = f"{error} It is quarantined, and {answers} answered."
-        except XenoError as error:
-            notice = f"The base model answered: {error}"
-        engine.deactivate()
-        return None, notice
-
-    def _put(self, registry: Registry, version: Version) -> None:
-        engine = self._loaded()
-        if version.base_hash != engine.base.base_hash:
-            raise XenoError(
-                f"{version.label} belongs to another base model.",
-                f"It was trained on {version.manifest.base_name}; {engine.base.name} is loaded.",
-                "Choose that base model, or another version.",
-            )
-        if engine.active_address != version.address:
-            tensors, _ = registry.load(version.address)
-            engine.activate(version.address, tensors, version.manifest.adapter)
-
-    def _loaded(self) -> Engine:
-        if self._engine is None:
+    def _loaded(self) -> Serving:
+        if self._serving is None:
             raise ChildError("The model host has no base model loaded.")
-        return self._engine
+        return self._serving
 
-
-def _memory_bytes() -> int:
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
+    def _opened(self) -> Profile:
+        if self._profile is None:
+            raise ChildError("The model host was given a base before a profile.")
+        return self._profile
 
 
 def main() -> None:

@@ -177,6 +177,8 @@ class HostClient:
         version: str = "active",
         on_delta: Callable[[str], None] | None = None,
         on_done: Callable[[ReplyHandle], None] | None = None,
+        *,
+        conversation: str | None = None,
     ) -> ReplyHandle:
         """Ask for a reply and return at once.
 
@@ -187,6 +189,8 @@ class HostClient:
                 address.
             on_delta: called with each next piece of text.
             on_done: called once when the reply is whole or has failed.
+            conversation: its id: with "active" a canary or a test may choose another version
+                for it.
         """
         handle = ReplyHandle(on_delta, on_done)
         command = Generate(
@@ -194,6 +198,7 @@ class HostClient:
             messages=tuple(messages),
             sampling=sampling or Sampling(),
             version=version,
+            conversation=conversation,
         )
         self._running().ask(command, handle)
         return handle

@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 
 from pydantic import ValidationError
 
-from xeno.errors import ChildError, XenoError
+from xeno.errors import ChildError, XenoError, out_of_memory
 from xeno.events import Command, Event, Failure, OpenProfile, Quit, decode_command, encode
 from xeno.paths import Home
 from xeno.store.keys import ProfileKey
@@ -59,6 +59,11 @@ class Channel:
                     line = line[self._output.write(line) :]
         except OSError:
             os._exit(ORPHANED)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a command waits in line; safe from any thread."""
+        return not self._commands.empty()
 
     def __iter__(self) -> Iterator[Command]:
         while not isinstance(command := self._commands.get(), Quit):
@@ -107,7 +112,7 @@ def failure(error: BaseException, request: str | None = None) -> Failure:
     """
     if isinstance(error, XenoError):
         return Failure.of(error, request)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if out_of_memory(error):
         return Failure(
             what="There is not enough memory.",
             why="The model and its work do not fit into what is free.",

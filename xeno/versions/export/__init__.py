@@ -1,0 +1,1 @@
+"""Versions in the forms that other programs open: PEFT, safetensors, GGUF, Ollama."""
