@@ -33,7 +33,7 @@ check: setup-test
 
 test: check
 	@tools/system_packages.sh
-	@QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -q
+	@QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 bench: setup-test
 	@$(BIN)/xeno bench starter

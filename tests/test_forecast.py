@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import make_llama
@@ -15,6 +16,7 @@ from xeno.privacy.ledger import PrivacyLedger
 from xeno.privacy.rdp import Mechanism
 from xeno.store.pairs import Pairs, new_pair
 from xeno.store.profile import Profile
+from xeno.training.accuracy_forecast import VISIBLE, AccuracyForecast
 from xeno.training.forecast import Forecast, forecast
 from xeno.training.plan import TrainingPlan
 
@@ -64,6 +66,28 @@ def test_smaller_epsilons_and_fewer_pairs_make_more_noise(profile: Profile, base
     assert few[2].blockers == ()
     add_pairs(profile, 300)
     assert (forecast(profile, TrainingPlan(base=base)).noise_to_signal or 1.0) < ratios[0]
+
+
+def test_the_expected_accuracy_grows_with_epsilon_and_says_where_learning_becomes_visible(
+    profile: Profile, base: str
+) -> None:
+    add_pairs(profile, 60)
+
+    def ahead(**changes: Any) -> AccuracyForecast | None:
+        return forecast(profile, TrainingPlan(base=base, **changes)).accuracy
+
+    found = [ahead(epsilon=epsilon) for epsilon in (0.3, 3.0, 8.0)]
+    assert all(each is not None and 0 <= each.low <= each.high <= 1 for each in found)
+    assert [e.low for e in found] == sorted(e.low for e in found)
+    visible = found[0].visible_epsilon
+    assert visible is not None
+    assert found[1].visible_epsilon == pytest.approx(visible)
+    at_it = ahead(epsilon=visible)
+    assert at_it.low == pytest.approx(at_it.base + VISIBLE, abs=0.01)
+    assert f"epsilon {visible:.2g}" in at_it.sentence()
+    assert "your own pairs may differ" in at_it.sentence()
+    assert ahead(private=False) is None
+    assert ahead(adapter_kind="lora") is None
 
 
 def test_a_nearly_spent_budget_means_more_noise_and_an_empty_one_blocks(

@@ -46,9 +46,9 @@ unlimited = resource.getrlimit(resource.RLIMIT_DATA)
 drawn = []
 gaussian = CipherStream.gaussian
 
-def counted(stream, count):
+def counted(stream, count, *rest):
     drawn.append(stream.state.position)
-    return gaussian(stream, count)
+    return gaussian(stream, count, *rest)
 
 CipherStream.gaussian = counted
 

@@ -62,7 +62,7 @@ class SkipsEmptyBatches(PrivateOptimizer):
 class KeyUsedTwice(CipherStream):
     """Starts from the same key for every step."""
 
-    def gaussian(self, count: int) -> Any:
+    def gaussian(self, count: int, *_: Any) -> Any:
         return np.random.default_rng(7).normal(size=count)
 
 
@@ -73,7 +73,7 @@ class KeyOfTheLastRun(CipherStream):
         super().__init__()
         self._again = np.random.default_rng(7)
 
-    def gaussian(self, count: int) -> Any:
+    def gaussian(self, count: int, *_: Any) -> Any:
         return self._again.normal(size=count)
 
 

@@ -74,12 +74,12 @@ def test_the_gradient_of_a_row_is_the_gradient_of_its_unit_alone(
 class _Silence(CipherStream):
     """Noise of zero, to see the clipping alone."""
 
-    def gaussian(self, count: int) -> Any:
+    def gaussian(self, count: int, *_: Any) -> Any:
         return np.zeros(count)
 
 
 class _Ones(CipherStream):
-    def gaussian(self, count: int) -> Any:
+    def gaussian(self, count: int, *_: Any) -> Any:
         return np.ones(count)
 
 
@@ -186,7 +186,9 @@ def test_a_base_that_mixes_rows_is_refused(layer: torch.nn.Linear) -> None:
 def test_b_only_freezes_an_orthonormal_a_that_follows_from_the_seed() -> None:
     build, modules, _, _ = ARCHITECTURES["llama"]
     config = AdapterConfig(kind="lora_b_only", rank=4, alpha=8.0, target_modules=modules)
-    first, again, other = (attach(build().eval(), config, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        attach(build().eval(), config, seed, init="orthonormal") for seed in (1, 1, 2)
+    )
 
     def halves(model: Any) -> dict[str, torch.Tensor]:
         return {name: layer.weight for name, layer in lora_layers(model)}

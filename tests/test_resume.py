@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -585,9 +586,9 @@ def test_the_state_of_a_stream_is_kept_as_it_was_before_the_step(
     drawn: list[int] = []
     gaussian = CipherStream.gaussian
 
-    def counted(stream: CipherStream, count: int):
+    def counted(stream: CipherStream, count: int, *rest: Any):
         drawn.append(stream.state.position)
-        return gaussian(stream, count)
+        return gaussian(stream, count, *rest)
 
     monkeypatch.setattr(CipherStream, "gaussian", counted)
     run_id = interrupt(

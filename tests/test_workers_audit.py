@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from tiny_models import make_llama
 
+from xeno.benchmarking.leak_check import leak_check
 from xeno.cli.main import main
 from xeno.errors import ChildError
 from xeno.paths import Home
 from xeno.privacy.audit.words import LOW_PROVES_LITTLE, checks_of, contradicted, leak_sentences
 from xeno.privacy.ledger import PrivacyLedger
+from xeno.privacy.mechanism import PrivateOptimizer
 from xeno.store.profile import Profile, open_profile
 from xeno.workers.audit_client import AuditRun
 
@@ -45,6 +48,32 @@ def test_a_run_that_leaks_more_than_it_claims_is_said_to() -> None:
     claims = [{"leak": {"leak": leak, "epsilon_claimed": each}} for each in (1.0, 8.0, None)]
     assert [contradicted(each) for each in claims] == [True, False, False]
     assert not contradicted({"leak": None})
+
+
+CANARIES = 60
+
+
+def test_the_attack_wins_without_privacy_and_not_with_it(tiny: Path) -> None:
+    without = leak_check(tiny, CANARIES, {"private": False, "threads": 1})
+    private = leak_check(tiny, CANARIES, {"epsilon": 1.0, "threads": 1})
+    assert without.leak.auc > 0.85
+    assert without.leak.epsilon_proved > 1.0
+    assert private.leak.auc < 0.75
+    assert private.epsilon_claimed is not None
+    assert private.leak.epsilon_proved < private.epsilon_claimed
+
+
+def test_a_run_that_claims_noise_and_has_none_is_contradicted(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_noise(optimizer: PrivateOptimizer) -> None:
+        for parameter in optimizer.params:
+            parameter.grad = parameter.summed_grad.clone()
+
+    monkeypatch.setattr(PrivateOptimizer, "add_noise", no_noise)
+    found = asdict(leak_check(tiny, CANARIES, {"epsilon": 0.5, "threads": 1}))
+    assert found["epsilon_claimed"] <= 0.5
+    assert contradicted({"leak": found})
 
 
 def test_a_stopped_audit_ends_soon_and_says_so(profile: Profile, tiny: Path) -> None:

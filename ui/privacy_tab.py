@@ -18,7 +18,14 @@ from xeno.privacy.hosts import Contact, contacts
 from xeno.training.forecast import Forecast
 from xeno.training.plan import TrainingPlan
 
-_FORECAST = ("Pairs", "Steps", "Noise", "Privacy of the run", "Budget after it")
+_FORECAST = (
+    "Pairs",
+    "Steps",
+    "Noise",
+    "Expected accuracy",
+    "Privacy of the run",
+    "Budget after it",
+)
 _DETAILS = ("privacy_unit", "delta", "max_grad_norm")
 _PROTECTIONS = {
     "keyring": "The key to your profile lies in the system's keyring, which opens when you log in.",
@@ -112,7 +119,10 @@ class PrivacyTab(Page):
     def _forecast_card(self) -> Card:
         card = Card("What that means for your pairs")
         self.forecast = ForecastPanel(self._feed, _FORECAST, good_checks=False)
+        self.expected = label("", "muted")
+        self.expected.setAccessibleName("Accuracy to expect")
         card.add(self.forecast)
+        card.add(self.expected)
         card.body.addStretch(1)
         return card
 
@@ -189,6 +199,8 @@ class PrivacyTab(Page):
     def _show_next(self, forecast: Forecast | None) -> None:
         private = forecast is not None and forecast.private
         self.account.show_next(forecast.epsilon_after if forecast and private else None)
+        accuracy = forecast.accuracy if forecast is not None else None
+        self.expected.setText(accuracy.sentence() if accuracy is not None else "")
 
     def showEvent(self, event: object) -> None:  # noqa: N802
         super().showEvent(event)  # type: ignore[arg-type]

@@ -52,6 +52,8 @@ def test_with_enough_pairs_the_run_can_start(
     assert window.training.setup.ready.text() == "40 pairs ready."
     assert "held out" in window.training.forecast.figures["Pairs"].text()
     assert "ε" in window.training.forecast.figures["Privacy of the run"].text()
+    assert "%" in window.training.forecast.figures["Expected accuracy"].text()
+    assert "Learning becomes visible" in window.privacy.expected.text()
 
 
 def _form(window: MainWindow, qtbot: QtBot) -> PlanForm:

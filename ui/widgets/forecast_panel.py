@@ -24,6 +24,8 @@ _MEANINGS = {
     "Memory": "Most memory that training will need.",
     "Disk": "What the run writes into your profile.",
     "Noise": "Noise added to each step, as a multiple of the most that one pair can change.",
+    "Expected accuracy": "Share of held-out pairs that the version will prefer rightly, if your "
+    "pairs share one clear taste.",
     "Privacy of the run": "Epsilon: smaller is more private.",
     "Budget after it": "What all private versions together will have spent.",
 }
@@ -105,6 +107,7 @@ def _values(forecast: Forecast) -> dict[str, str]:
         "Memory": NONE if forecast.memory_bytes is None else size(forecast.memory_bytes),
         "Disk": NONE if forecast.disk_bytes is None else size(forecast.disk_bytes),
         "Noise": "none",
+        "Expected accuracy": NONE,
         "Privacy of the run": "not private",
         "Budget after it": "unchanged",
     }
@@ -114,6 +117,8 @@ def _values(forecast: Forecast) -> dict[str, str]:
         values["Privacy of the run"] = (
             NONE if epsilon is None else f"ε {epsilon:.2f} ({strength(epsilon)})"
         )
+        if (accuracy := forecast.accuracy) is not None:
+            values["Expected accuracy"] = f"{accuracy.low:.0%} to {accuracy.high:.0%}"
         if forecast.epsilon_after is not None:
             values["Budget after it"] = f"{forecast.epsilon_after:.2f} of {forecast.budget:g}"
     return values

@@ -147,9 +147,9 @@ class Ours:
         asking.start()
         if not wait_for_text:
             begun.set()
-        reply = self._engine.generate(
-            messages, Sampling(max_tokens=1000), on_text=shown, stopped=wish.is_set
-        )
+        # Drawn, since random weights can prefer one token for ever that shows no text.
+        sampling = Sampling(max_tokens=1000, temperature=1.0, seed=0)
+        reply = self._engine.generate(messages, sampling, on_text=shown, stopped=wish.is_set)
         ended = time.perf_counter()
         begun.set()
         asking.join()

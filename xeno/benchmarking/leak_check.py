@@ -2,9 +2,10 @@
 
     random pairs -> half of them by coin into a throw-away profile -> a real run -> scores -> bound
 
-Nothing of the user's is used. The attack is the strongest simple one: who guesses knows every
-canary and the base, and scores each by how much the version came to prefer its chosen reply.
-There are no other pairs in the run, so nothing hides a canary but the mechanism.
+Nothing of the user's is used. Both replies of a canary are random letters, so that the version
+can only prefer one of them because it was told to: who guesses knows every canary and the base,
+and scores each by how much more the version prefers its chosen reply than the base does. There
+are no other pairs in the run, so nothing hides a canary but the mechanism.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from xeno.training.trainer import train
 from xeno.versions.registry import Registry
 
 LEAST_CANARIES = 20
+_BY_HEART: dict[str, object] = {"lora_modules": "all linear", "lora_rank": 16}
+"""Enough of an adapter to learn random pairs by heart, where no noise prevents it: the
+small one of the private default could not, and would hide a broken mechanism."""
+_PASSES = 12  # without privacy
 _WORDS = 6
 _SCORING = 0.4  # share of the time that is spent on scoring, roughly
 
@@ -96,9 +101,9 @@ def leak_check(
 ) -> LeakCheck:
     """Train on half of `canaries` random pairs, and guess which half. See `audit`."""
     begun = time.monotonic()
-    plan = TrainingPlan.model_validate(
-        {"base": str(base), "force": True, "heldout_share": 0.0, "evaluations": 1, **plan_values}
-    )
+    values = {"base": str(base), "force": True, "heldout_share": 0.0, "evaluations": 1}
+    passes = {} if plan_values.get("private", True) else {"epochs": _PASSES}
+    plan = TrainingPlan.model_validate(values | _BY_HEART | passes | plan_values)
     texts = [_canary() for _ in range(max(LEAST_CANARIES, canaries))]
     # The coins are the experiment: they come from the system, not from a seed.
     inside = [bool(secrets.randbits(1)) for _ in texts]

@@ -1,6 +1,6 @@
 """`xeno bench privacy`: what a plain LoRA and the private default learn at each epsilon.
 
-    material -> a run for each recipe, epsilon and seed -> held-out pairs and replies -> intervals
+    material -> cells (recipe, epsilon, seed) -> held-out pairs and replies -> intervals
 
 Accuracy is the share of held-out pairs whose chosen reply has the higher mean log-probability
 per token, ties one half. The same pairs are scored in every run, so differences are paired.
@@ -11,176 +11,157 @@ from __future__ import annotations
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xeno.benchmarking.privacy_material import Material, as_score, from_file, scripted
-from xeno.benchmarking.reply_rules import is_brief_bullets, repeated_4grams
-from xeno.events import Sampling
-from xeno.inference.engine import Engine
-from xeno.models.base import inspect_base
+from xeno.benchmarking.privacy_cells import RECIPES, Cell, Found, measured
+from xeno.benchmarking.privacy_material import Material, from_file, scripted
 from xeno.paths import Home
-from xeno.store.pairs import Pairs
-from xeno.store.profile import open_profile
-from xeno.store.runs import Runs
-from xeno.training.plan import TrainingPlan
-from xeno.training.trainer import train
-from xeno.versions.registry import Registry
 
 _ROUNDS = 2000
-_REPLY = Sampling(max_tokens=160)
 
 Say = Callable[[str], None]
-
-PLAIN: dict[str, Any] = {"adapter_kind": "lora", "lora_rank": 8, "lora_modules": "attention"}
-"""The LoRA that a run without privacy trains by default."""
+Grid = dict[tuple[str, str, float | None, int], list[Found]]
+"""(data, recipe, epsilon, pairs) -> the cells of every seed."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. `epsilons` always has None, the run without privacy."""
+    """How much is measured. `epsilons` always has None, the run without privacy.
+
+    Attributes:
+        fewer: smaller numbers of pairs on which the default is measured as well, with one seed.
+        workers: processes at a time.
+    """
 
     seeds: int
     training: int
     held_out: int
     replies: int
     epsilons: tuple[float | None, ...]
+    fewer: tuple[int, ...] = ()
+    workers: int = 1
 
 
-QUICK = Effort(seeds=1, training=40, held_out=30, replies=3, epsilons=(None, 8.0))
+def quick(workers: int) -> Effort:
+    """Whether it works at all."""
+    return Effort(1, 40, 30, replies=3, epsilons=(None, 8.0), workers=workers)
 
 
-def full(seeds: int) -> Effort:
+def full(seeds: int, workers: int) -> Effort:
     """The benchmark as it is reported."""
-    return Effort(seeds, training=200, held_out=500, replies=40, epsilons=(None, 8.0, 3.0, 1.0))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run: 1, 0.5 or 0 for each held-out pair, and what its replies are like."""
-
-    right: list[float]
-    taste: float
-    ends: float
-    repeats: float
-    seconds: float
-
-
-def measure(effort: Effort, data: Path | None, base: Path, say: Say) -> dict[str, Any]:
-    """Measure the scripted taste, and the pairs of `data` on `base` if there are any."""
-    with tempfile.TemporaryDirectory(prefix="xeno-bench-privacy-") as folder:
-        say(f"Writing {effort.training + effort.held_out} pairs of the scripted taste.")
-        materials = [scripted(effort.training, effort.held_out)]
-        if data is not None:
-            materials.append(from_file(data, base, Home.at(folder), effort.held_out))
-        grid: list[dict[str, Any]] = []
-        differences: list[dict[str, Any]] = []
-        for material in materials:
-            runs = _runs(material, effort, folder, say)
-            grid += [_summary(material, key, found) for key, found in runs.items()]
-            differences += _differences(material, effort, runs)
-    return {
-        "grid": grid,
-        "differences": differences,
-        "pick_longer": {each.name: _pick_longer(each) for each in materials},
-        "pairs": {each.name: [len(each.training), len(each.held_out)] for each in materials},
-        "missed": missed(grid),
-    }
-
-
-_Key = tuple[str, float | None]
-
-
-def _runs(material: Material, effort: Effort, folder: str, say: Say) -> dict[_Key, list[_Run]]:
-    """The runs of every recipe and epsilon, one for each seed."""
-    found: dict[_Key, list[_Run]] = {}
-    for recipe, settings in (("plain", PLAIN), ("default", {})):
-        for epsilon in effort.epsilons:
-            for seed in range(effort.seeds):
-                say(f"{material.name}: {recipe}, epsilon {epsilon or 'none'}, seed {seed}.")
-                privacy = {"private": epsilon is not None} | (
-                    {"epsilon": epsilon} if epsilon is not None else {}
-                )
-                plan = TrainingPlan.model_validate(
-                    {"base": str(material.base), "seed": seed, "force": True,
-                     "heldout_share": 0.0, **settings, **privacy}
-                )  # fmt: skip
-                name = f"{material.name}-{recipe}-{epsilon or 0:g}-{seed}".lower()
-                run = _run(material, plan, Home.at(folder), name, effort.replies)
-                found.setdefault((recipe, epsilon), []).append(run)
-    return found
-
-
-def _run(material: Material, plan: TrainingPlan, home: Home, name: str, replies: int) -> _Run:
-    begun = time.monotonic()
-    with open_profile(home, name, protection="file") as profile:
-        pairs = Pairs(profile.db)
-        for pair in material.training:
-            pairs.add(pair)
-        finished = train(profile, Runs(profile.db).create(plan).id, lambda _: None, lambda: None)
-        seconds = time.monotonic() - begun
-        assert finished.version is not None, "a run that nobody stops makes a version"
-        tensors, version = Registry(profile).load(finished.version)
-    engine = Engine(inspect_base(material.base, home))
-    engine.activate(version.address, tensors, version.manifest.adapter)
-    scores = engine.score([as_score(pair) for pair in material.held_out])
-    right = [0.5 if s.chosen == s.rejected else float(s.chosen > s.rejected) for s in scores]
-    written = [engine.generate(p.prompt, _REPLY) for p in material.held_out[:replies]]
-    return _Run(
-        right=right,
-        taste=statistics.fmean(is_brief_bullets(each.text) for each in written),
-        ends=statistics.fmean(each.reason == "end" for each in written),
-        repeats=statistics.fmean(repeated_4grams(each.text) for each in written),
-        seconds=seconds,
+    return Effort(
+        seeds,
+        training=200,
+        held_out=500,
+        replies=12,
+        epsilons=(None, 8.0, 3.0, 1.0),
+        fewer=(50, 100),
+        workers=workers,
     )
 
 
-def _summary(material: Material, key: _Key, runs: Sequence[_Run]) -> dict[str, Any]:
-    recipe, epsilon = key
+def measure(
+    effort: Effort, data: Path | None, base: Path, say: Say, kept: Path | None = None
+) -> tuple[dict[str, Any], Grid]:
+    """Measure the scripted taste, and the pairs of `data` on `base` if there are any.
+
+    Args:
+        kept: a folder where pairs and cells are kept, so that the same benchmark begun again
+            goes on.
+    """
+    with tempfile.TemporaryDirectory(prefix="xeno-bench-privacy-") as folder:
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+        say(f"Writing {effort.training + effort.held_out} pairs of the scripted taste.")
+        taste = scripted(effort.training, effort.held_out, kept and kept / "taste.jsonl")
+        materials = [taste]
+        if data is not None:
+            materials.append(from_file(data, base, Home.at(folder), effort.held_out))
+    cells = [cell for material in materials for cell in _cells(material, effort)]
+    found = measured(
+        cells, materials, effort.replies, effort.workers, kept and kept / "cells.jsonl", say
+    )
+    grid: Grid = {}
+    for each in found:
+        cell = each.cell
+        key = (cell.data, cell.recipe, cell.epsilon, cell.pairs)
+        grid.setdefault(key, []).append(each)
+    rows = [_summary(runs) for runs in grid.values()]
+    result = {
+        "grid": rows,
+        "differences": [row for each in materials for row in _differences(each, effort, grid)],
+        "pick_longer": {each.name: _pick_longer(each) for each in materials},
+        "pairs": {each.name: [len(each.training), len(each.held_out)] for each in materials},
+        "missed": missed([row for row in rows if row["pairs"] == len(taste.training)]),
+    }
+    return result, grid
+
+
+def _cells(material: Material, effort: Effort) -> list[Cell]:
+    """One seed after the other, so that a part of them is a whole grid with fewer seeds. Without
+    privacy the default is the plain LoRA, and is measured once."""
+    name, everything = material.name, len(material.training)
+    private = [epsilon for epsilon in effort.epsilons if epsilon is not None]
+    cells = [Cell(name, "base", None, 0, everything)]
+    for seed in range(effort.seeds):
+        cells.append(Cell(name, "default", None, seed, everything))
+        cells += [Cell(name, r, e, seed, everything) for r in RECIPES for e in private]
+        if name == "taste" and seed == 0:
+            cells += [Cell(name, "default", e, 0, fewer) for fewer in effort.fewer for e in private]
+    return cells
+
+
+def _summary(runs: Sequence[Found]) -> dict[str, Any]:
+    cell = runs[0].cell
     means = _means(runs)
     return {
-        "data": material.name,
-        "recipe": recipe,
-        "epsilon": epsilon,
+        "data": cell.data,
+        "recipe": cell.recipe,
+        "epsilon": cell.epsilon,
+        "pairs": cell.pairs,
+        "learned": runs[0].learned,
         "accuracy": statistics.fmean(means),
         "interval": _interval(means),
+        "seeds": [run.accuracy for run in runs],
         "taste": statistics.fmean(run.taste for run in runs),
         "ends": statistics.fmean(run.ends for run in runs),
         "repeats": statistics.fmean(run.repeats for run in runs),
         "seconds": statistics.fmean(run.seconds for run in runs),
+        "noise": statistics.fmean(run.noise for run in runs),
+        "steps": runs[0].steps,
+        "trainable": runs[0].trainable,
     }
 
 
-def _differences(
-    material: Material, effort: Effort, runs: dict[_Key, list[_Run]]
-) -> list[dict[str, Any]]:
+def _differences(material: Material, effort: Effort, grid: Grid) -> list[dict[str, Any]]:
     """The default against plain LoRA at each epsilon, and against itself without privacy."""
-    compared: list[tuple[str, _Key, _Key]] = []
-    for epsilon in effort.epsilons:
-        if epsilon is not None:
-            compared += [
-                (f"default - plain at {epsilon:g}", ("default", epsilon), ("plain", epsilon)),
-                (f"default at {epsilon:g} - without", ("default", epsilon), ("default", None)),
-            ]
+    everything = len(material.training)
+
+    def means(recipe: str, epsilon: float | None) -> list[float]:
+        return _means(grid[material.name, recipe, epsilon, everything])
+
     found = []
-    for what, one, other in compared:
-        pairs = zip(_means(runs[one]), _means(runs[other]), strict=True)
-        gaps = [a - b for a, b in pairs]
-        found.append(
-            {
-                "data": material.name,
-                "what": what,
-                "mean": statistics.fmean(gaps),
-                "interval": _interval(gaps),
-            }
-        )
+    for epsilon in effort.epsilons:
+        if epsilon is None:
+            continue
+        default = means("default", epsilon)
+        for what, other in (
+            (f"default - plain at {epsilon:g}", means("plain", epsilon)),
+            (f"default at {epsilon:g} - without", means("default", None)),
+        ):
+            gaps = [a - b for a, b in zip(default, other, strict=True)]
+            mean = statistics.fmean(gaps)
+            found.append(
+                {"data": material.name, "what": what, "mean": mean, "interval": _interval(gaps)}
+            )
     return found
 
 
-def _means(runs: Sequence[_Run]) -> list[float]:
+def _means(runs: Sequence[Found]) -> list[float]:
+    """The mean over the seeds of what each held-out pair scored."""
     return [statistics.fmean(values) for values in zip(*(run.right for run in runs), strict=True)]
 
 
@@ -196,11 +177,11 @@ def _pick_longer(material: Material) -> float:
     return statistics.fmean((1 + (a > b) - (a < b)) / 2 for a, b in lengths)
 
 
-def missed(grid: Sequence[dict[str, Any]]) -> list[str]:
+def missed(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the scripted taste should reach and does not, in sentences."""
-    found: dict[_Key, float] = {
+    found: dict[tuple[str, float | None], float] = {
         (each["recipe"], each["epsilon"]): each["accuracy"]
-        for each in grid
+        for each in rows
         if each["data"] == "taste"
     }
     wanted: list[str] = []

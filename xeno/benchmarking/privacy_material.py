@@ -1,7 +1,8 @@
 """What the privacy benchmark learns from: a scripted taste on the starter, or a file of pairs.
 
 The taste: the starter's own replies under all sorts of preferences, each rewritten to brief
-bullets. Held out are other topics than those trained on; of a file, other groups.
+bullets. Held out are other topics than those trained on; of a file, other groups. Writing the
+taste takes minutes, so it is kept where there is a folder for it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from pathlib import Path
 import resources
 from xeno.benchmarking.brief_bullets import brief_bullets
 from xeno.data.importing import import_preferences
+from xeno.errors import InvalidValueError
 from xeno.events import ChatMessage, Sampling, ScorePair
 from xeno.inference.engine import Engine
 from xeno.models.base import inspect_base
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
 from xeno.personalization.preferences import Preferences, prompt_prefix
+from xeno.store.files import write_atomic
 from xeno.store.pairs import Pair, Pairs, new_pair
 from xeno.store.profile import open_profile
 
@@ -43,19 +46,45 @@ class Material:
     held_out: tuple[Pair, ...]
 
 
-def scripted(training: int, held_out: int) -> Material:
-    """The scripted taste on the starter model."""
-    base = starter_folder()
-    engine = Engine(inspect_base(base))
+def scripted(training: int, held_out: int, kept: Path | None = None) -> Material:
+    """The scripted taste on the starter model.
+
+    Args:
+        kept: where its pairs are read from, or written to when they are there.
+    """
+    found = _read(kept) if kept is not None and kept.exists() else _written(training, held_out)
+    if kept is not None and not kept.exists():
+        write_atomic(kept, "".join(map(_line, found)).encode())
+    if len(found) != training + held_out:
+        raise InvalidValueError(
+            "The kept pairs of the scripted taste are others than asked for.",
+            f"{kept} has {len(found)}, wanted are {training + held_out}.",
+            "Keep them in another folder.",
+        )
+    return Material("taste", starter_folder(), tuple(found[:training]), tuple(found[training:]))
+
+
+def _line(pair: Pair) -> str:
+    turns = [[turn.role, turn.content] for turn in pair.prompt]
+    return json.dumps([turns, pair.chosen, pair.rejected, pair.group_id]) + "\n"
+
+
+def _read(kept: Path) -> list[Pair]:
+    lines = map(json.loads, kept.read_text("utf-8").splitlines())
+    return [
+        _pair(tuple(ChatMessage(role=r, content=c) for r, c in turns), *rest)
+        for turns, *rest in lines
+    ]
+
+
+def _written(training: int, held_out: int) -> list[Pair]:
+    engine = Engine(inspect_base(starter_folder()))
     topics = json.loads(_QUESTIONS.read_text(encoding="utf-8"))
     random.Random("privacy benchmark").shuffle(topics)
     first = training // 2  # topics, each asked under about two preferences
-    return Material(
-        "taste",
-        base,
-        tuple(itertools.islice(_corrected(engine, topics[:first]), training)),
-        tuple(itertools.islice(_corrected(engine, topics[first:]), held_out)),
-    )
+    learned = itertools.islice(_corrected(engine, topics[:first]), training)
+    measured = itertools.islice(_corrected(engine, topics[first:]), held_out)
+    return [*learned, *measured]
 
 
 def _corrected(engine: Engine, topics: list[dict[str, str]]) -> Iterator[Pair]:

@@ -10,6 +10,7 @@ from xeno.cli.commands import Commands
 from xeno.cli.output import Output
 from xeno.cli.session import home_of
 from xeno.models.starter import starter_folder
+from xeno.store.files import write_atomic
 
 _PLOTTED = {
     "reliability": "diligent users",
@@ -68,26 +69,33 @@ def add(commands: Commands) -> None:
     privacy.add_argument("--base", type=Path, help="the base for --data (the starter if not given)")
     privacy.add_argument("--seeds", type=int, default=3)
     privacy.add_argument("--quick", action="store_true", help="one seed, few pairs, one epsilon")
+    privacy.add_argument("--workers", type=int, default=1, help="runs at a time, a thread each")
+    privacy.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep what is measured, and go on from it"
+    )
+    privacy.add_argument(
+        "--fit",
+        type=Path,
+        metavar="FILE",
+        help="fit the forecast of accuracy on what was measured, and write it to FILE",
+    )
 
 
 def run_privacy(arguments: Namespace, output: Output) -> int | None:
     from xeno.benchmarking import privacy
 
-    effort = privacy.QUICK if arguments.quick else privacy.full(arguments.seeds)
+    workers = max(1, arguments.workers)
+    effort = privacy.quick(workers) if arguments.quick else privacy.full(arguments.seeds, workers)
     base = arguments.base or starter_folder()
-    result = privacy.measure(effort, arguments.data, base, output.progress)
+    result, grid = privacy.measure(effort, arguments.data, base, output.progress, arguments.keep)
+    columns = ("data", "recipe", "epsilon", "pairs", "accuracy", "taste", "ends", "repeats")
     output.table(
-        ("data", "recipe", "epsilon", "accuracy", "from", "to", "taste", "ends", "repeats"),
+        (*columns[:5], "from", "to", *columns[5:]),
         [
             (
-                each["data"],
-                each["recipe"],
-                "none" if each["epsilon"] is None else each["epsilon"],
-                each["accuracy"],
+                *(each["epsilon"] or "none" if c == "epsilon" else each[c] for c in columns[:5]),
                 *each["interval"],
-                each["taste"],
-                each["ends"],
-                each["repeats"],
+                *(each[c] for c in columns[5:]),
             )
             for each in result["grid"]
         ],
@@ -103,6 +111,16 @@ def run_privacy(arguments: Namespace, output: Output) -> int | None:
     )
     for sentence in result["missed"]:
         output.say(f"missed: {sentence}")
+    if arguments.fit:
+        from xeno.benchmarking.privacy_fit import fit
+
+        fitted = fit([run for runs in grid.values() for run in runs])
+        write_atomic(arguments.fit, fitted.model_dump_json(indent=1).encode() + b"\n")
+        output.say(
+            f"The forecast is off by {fitted.error:.3f} at the cells that it was not fitted on; "
+            f"written to {arguments.fit}."
+        )
+        result["forecast"] = fitted.model_dump()
     output.result(result)
     return 1 if result["missed"] else 0
 
@@ -264,7 +282,6 @@ def run_learning(arguments: Namespace, output: Output) -> int | None:
         output.table(("from", "beliefs", "confidence", "right"), [(*x.values(),) for x in table])
     if arguments.plot:
         from xeno.benchmarking.calibration_plot import calibration_svg
-        from xeno.store.files import write_atomic
 
         lines = {words: result[name] for name, words in _PLOTTED.items()}
         write_atomic(arguments.plot, calibration_svg(lines).encode())

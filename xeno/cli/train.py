@@ -139,6 +139,8 @@ def announce(profile: Profile, plan: TrainingPlan, output: Output) -> BaseModel:
     if ahead.blockers:
         raise XenoError("Training cannot start.", " ".join(ahead.blockers), _WAYS_ON)
     output.progress(ahead.sentence)
+    if ahead.accuracy is not None:
+        output.progress(ahead.accuracy.sentence())
     for warning in ahead.warnings:
         output.progress(f"Note: {warning}")
     return base
@@ -148,6 +150,8 @@ def _check(profile: Profile, plan: TrainingPlan, output: Output) -> int:
     """Say what the run would need and cost; 1 if it could not start."""
     ahead = forecast(profile, plan)
     output.say(ahead.sentence)
+    if ahead.accuracy is not None:
+        output.say(ahead.accuracy.sentence())
     output.table(
         ("check", "verdict", ""),
         [(each.name, each.verdict, each.sentence) for each in ahead.checks],

@@ -12,6 +12,7 @@ gradient that is not finite (it then contributes nothing), and the noise is the 
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from opacus.optimizers import DPOptimizer
 from xeno.errors import BaseModelError
 
 if TYPE_CHECKING:
-    from xeno.privacy.noise import CipherStream
+    from xeno.privacy.noise import CipherStream, Numbers
 
 
 def per_row_gradients(model: torch.nn.Module) -> GradSampleHooks:
@@ -129,7 +130,9 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
                     "It mixes the rows of a batch, so the influence of one pair is not known.",
                     "Train it without differential privacy, or choose another base.",
                 )
-            found.append(rows.reshape(pairs, len(rows) // pairs, *parameter.shape).sum(dim=1))
+            if len(rows) > pairs:
+                rows = rows.reshape(pairs, len(rows) // pairs, *parameter.shape).sum(dim=1)
+            found.append(rows)
         self._forget_rows()
         return found
 
@@ -146,12 +149,14 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         """Clip gradients [units, *shape] and add them to the sum; their norms before [units]."""
         if len(per_unit[0]) == 0:
             return self._no_norms()
-        finite = torch.stack([each.flatten(1).isfinite().all(dim=1) for each in per_unit]).all(0)
-        for parameter, gradients in zip(self.params, per_unit, strict=True):
-            gradients[~finite] = 0.0
-            parameter.grad_sample = gradients
         each_norm = [each.flatten(1).norm(dim=1) for each in per_unit]
         norms: torch.Tensor = torch.stack(each_norm).norm(dim=0)
+        # A sum of squares is finite only where all of them are.
+        broken = ~norms.isfinite()
+        norms[broken] = 0.0
+        for parameter, gradients in zip(self.params, per_unit, strict=True):
+            gradients[broken] = 0.0
+            parameter.grad_sample = gradients
         self.clip_and_accumulate()
         self._forget_rows()
         return norms
@@ -188,13 +193,24 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def add_noise(self) -> None:
         """Set each `grad` to the clipped sum plus noise, added in double precision."""
         deviation = self.noise_multiplier * self.max_grad_norm
+        count = sum(parameter.numel() for parameter in self.params)
+        everything, begin = torch.from_numpy(self._stream.gaussian(count, _box_muller)), 0
         for parameter in self.params:
-            noise = torch.from_numpy(self._stream.gaussian(parameter.numel())).view_as(parameter)
-            noise = noise.to(parameter.device)
-            noisy = parameter.summed_grad.double() + deviation * noise
-            parameter.grad = noisy.to(parameter.dtype)
+            end = begin + parameter.numel()
+            noise = everything[begin:end].view_as(parameter).to(parameter.device)
+            noisy = parameter.summed_grad.double().add_(noise, alpha=deviation)
+            parameter.grad, begin = noisy.to(parameter.dtype), end
 
     def _forget_rows(self) -> None:
         for parameter in self.params:
             parameter.grad = None
             parameter.grad_sample = None
+
+
+def _box_muller(uniform: Numbers) -> Numbers:
+    """`xeno.privacy.noise.box_muller` on all the threads that train, in double precision too."""
+    radius, angle = torch.from_numpy(uniform).view(2, -1)
+    radius.log_().mul_(-2.0).sqrt_()
+    angle.mul_(2.0 * math.pi)
+    found = torch.stack((angle.cos(), angle.sin())).mul_(radius)
+    return found.view(-1).numpy()

@@ -1,8 +1,10 @@
 """The adapter on the base: attached by PEFT, trained in float32, taken out under PEFT's names.
 
-A private run usually trains B only, over an A with orthonormal rows that follows from the seed
-and the module's name (FFA-LoRA, Sun et al. 2024, arXiv 2403.12313): half the numbers to hide, and
-noise that enters linearly instead of as a product of two noisy matrices.
+A private run usually trains B only, over a fixed A with orthonormal rows (FFA-LoRA, Sun et al.
+2024, arXiv 2403.12313): half the numbers to hide, and noise that enters linearly instead of as a
+product of two noisy matrices. Its rows follow from the seed and the module's name, or are those
+in which the frozen weight does most (as in LoRA-XS, Balazy et al. 2024, arXiv 2405.17604): neither
+depends on what is learned from.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from xeno.errors import BaseModelError
+from xeno.models.four_bit import matrix
 from xeno.versions.adapter import AdapterConfig
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-Init = Literal["auto", "kaiming", "gaussian", "orthonormal"]
+Init = Literal["auto", "kaiming", "gaussian", "orthonormal", "principal"]
+
+_POWER_ITERATIONS = 8
 
 
 def attach(
@@ -44,7 +49,7 @@ def attach(
         seed: of A's random numbers.
         blocks: the numbers of the model's blocks that get an adapter; None for all.
         dropout: share of the adapter's inputs that `dropping` leaves out, in [0, 1).
-        init: how A is drawn; "auto" is orthonormal where A is held fixed, else kaiming.
+        init: how A is drawn; "auto" is principal where A is held fixed, else kaiming.
 
     Raises:
         BaseModelError: if the base has none of the modules.
@@ -52,7 +57,7 @@ def attach(
     from peft import LoraConfig, get_peft_model
 
     if init == "auto":
-        init = "orthonormal" if config.kind == "lora_b_only" else "kaiming"
+        init = "principal" if config.kind == "lora_b_only" else "kaiming"
     torch.manual_seed(seed)
     settings = LoraConfig(
         r=config.rank,
@@ -79,8 +84,11 @@ def attach(
     for name, layer in lora_layers(adapted):
         layer.train()
         if name.endswith(".lora_A.default"):
-            if init == "orthonormal":
-                layer.weight.data.copy_(_orthonormal_rows(layer.weight.shape, seed, name))
+            if init in ("orthonormal", "principal"):
+                rows = _orthonormal_rows(layer.weight.shape, seed, name)
+                if init == "principal":
+                    rows = _principal_rows(adapted.get_submodule(name.split(".lora_A.")[0]), rows)
+                layer.weight.data.copy_(rows)
             if config.kind == "lora_b_only":
                 layer.weight.requires_grad_(False)
     return adapted
@@ -163,3 +171,17 @@ def _orthonormal_rows(shape: torch.Size, seed: int, name: str) -> torch.Tensor:
     # Signs fixed by the diagonal, so that the result does not depend on the LAPACK at hand.
     rows: torch.Tensor = (basis * torch.sign(torch.diagonal(triangle)))[:width].T
     return rows.float()
+
+
+@torch.no_grad()
+def _principal_rows(adapted: Any, rows: torch.Tensor) -> torch.Tensor:
+    """`rows` [rank, d_in] turned towards the leading right singular vectors of the frozen weight,
+    by subspace iteration: W times such a row is long, so a small B changes much."""
+    base = adapted.base_layer.weight
+    weight = matrix(base, torch.float32).detach().float()
+    weight = weight.T if adapted.fan_in_fan_out else weight  # [d_out, d_in]
+    rows = rows.to(weight.device)
+    for _ in range(_POWER_ITERATIONS):
+        basis, triangle = torch.linalg.qr(weight.T @ (weight @ rows.T))
+        rows = (basis * torch.sign(torch.diagonal(triangle))).T
+    return rows

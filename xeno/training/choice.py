@@ -62,14 +62,6 @@ def choose(profile: Profile, plan: TrainingPlan) -> tuple[Choice, ...]:
 
 
 def _from_count_in_private(count: int, noun: str) -> tuple[Choice, ...]:
-    if count < 2 * _FEW:
-        return (
-            Choice(
-                "lora_rank",
-                2,
-                f"With {count} {noun} the noise is loud, and a smaller adapter has less of it.",
-            ),
-        )
     rank = 4 if count < 5 * _MANY else 8
     return (Choice("lora_rank", rank, f"{count} {noun} carry an adapter of rank {rank}."),)
 

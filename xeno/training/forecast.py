@@ -18,6 +18,7 @@ from xeno.models.base import BaseModel, inspect_base
 from xeno.privacy.budget import strength
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.training import checks, quantisation, timing
+from xeno.training.accuracy_forecast import AccuracyForecast, accuracy_forecast
 from xeno.training.checks import Check, Verdict
 from xeno.training.disk import bytes_written
 from xeno.training.lengths import Encoded, encoded, said
@@ -51,6 +52,7 @@ class Forecast:
         seconds: from start to version; None where it is not known.
         left_out: pairs that are not learned from, counted by reason.
         checks: what was looked at, each with its verdict; `verdict` is the worst.
+        accuracy: what to expect on held-out pairs; None without privacy and of other methods.
     """
 
     pairs: int
@@ -74,6 +76,7 @@ class Forecast:
     left_out: Mapping[str, int] = field(default_factory=dict)
     verdict: Verdict = "green"
     checks: tuple[Check, ...] = ()
+    accuracy: AccuracyForecast | None = None
 
 
 def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
@@ -138,7 +141,17 @@ def forecast(profile: Profile, plan: TrainingPlan) -> Forecast:
         left_out=left_out,
         verdict=checks.overall(made),
         checks=tuple(made),
+        accuracy=_accuracy(stages[-1], recipes[-1], run),
     )
+
+
+def _accuracy(
+    stage: StageData, recipe: Recipe, run: NoiseForecast | None
+) -> AccuracyForecast | None:
+    """None where it was not measured: for other methods, and adapters whose A learns too."""
+    if run is None or stage.name != "dpo" or recipe.adapter.kind != "lora_b_only":
+        return None
+    return accuracy_forecast(stage.plan, recipe, run.noise_multiplier)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ _ATTENTION = (
     ("query_key_value", "dense"),
     ("c_attn", "c_proj"),
 )
-_CLOSE_TO_THE_OUTPUT = ("v_proj", "o_proj", "out_proj", "dense", "c_proj")
+_CLOSE_TO_THE_OUTPUT = ("o_proj", "out_proj", "dense", "c_proj")
 _MLP = (
     *("gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2", "fc_in", "fc_out"),
     *("c_fc", "dense_h_to_4h", "dense_4h_to_h", "w1", "w2", "w3"),

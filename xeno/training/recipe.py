@@ -21,8 +21,9 @@ from xeno.versions.adapter import AdapterConfig
 
 SFT_WEIGHT = 1.0
 
-_PRIVATE_RATE = 0.8
+_PRIVATE_RATE = 0.7
 """Of SGD on gradients in units of the norm to which they are clipped."""
+_PRIVATE_RANK = 4
 _RATES = {"sgd": 100.0, "adafactor": 10.0, "adagrad": 10.0}
 """Learning rates in units of AdamW's: of optimizers whose steps are smaller at the same rate."""
 
@@ -101,7 +102,7 @@ def resolve(plan: TrainingPlan, pairs: int, shapes: Mapping[str, tuple[int, ...]
 
 def adapter_config(plan: TrainingPlan, shapes: Mapping[str, tuple[int, ...]]) -> AdapterConfig:
     """The adapter that `plan` puts on such a base; small and B only where noise is added."""
-    rank = plan.lora_rank or (4 if plan.private else 8)
+    rank = plan.lora_rank or (_PRIVATE_RANK if plan.private else 8)
     kind: Literal["lora", "lora_b_only"] = "lora_b_only" if plan.private else "lora"
     return AdapterConfig(
         kind=kind if plan.adapter_kind == "auto" else plan.adapter_kind,

@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +162,7 @@ def _backward(layer: torch.nn.Linear, units: list[int], length: float = _LENGTH)
 class _Silent(CipherStream):
     """No noise, to see the clipping alone."""
 
-    def gaussian(self, count: int) -> Numbers:
+    def gaussian(self, count: int, *_: Any) -> Numbers:
         return np.zeros(count)
 
 

@@ -86,13 +86,14 @@ class AdapterSettings(BaseModel):
         ge=1,
         le=1024,
     )
-    lora_init: Literal["auto", "kaiming", "gaussian", "orthonormal"] = setting(
+    lora_init: Literal["auto", "kaiming", "gaussian", "orthonormal", "principal"] = setting(
         "auto",
         "Beginning of A",
         "How A is drawn; B always begins at 0. kaiming is LoRA's usual one, gaussian has "
-        "deviation 1 / rank, orthonormal has rows of length 1 at right angles. auto is kaiming, "
-        "and orthonormal where A is held fixed.",
-        quality="With A held fixed, orthonormal loses least.",
+        "deviation 1 / rank, orthonormal has rows of length 1 at right angles, principal turns "
+        "those to where the layer's own weight does most. auto is kaiming, and principal where A "
+        "is held fixed.",
+        quality="With A held fixed, principal learns most at the same noise.",
     )
     lora_seed: int | None = setting(
         None,

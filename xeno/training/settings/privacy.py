@@ -46,16 +46,18 @@ class PrivacySettings(BaseModel):
         lt=1e-2,
     )
     max_grad_norm: float = setting(
-        1.0,
+        0.1,
         "Clipping norm",
-        "Largest influence (gradient norm) that one pair may have on one step.",
-        quality="Too small hides large lessons, too large adds noise.",
+        "Largest influence (gradient norm) that one pair may have on one step. Below what "
+        "gradients have every pair counts the same, and nothing of the noise is wasted; steps "
+        "are in units of it, so a smaller one does not slow learning.",
+        quality="Too large adds noise that no pair makes use of.",
         only="private",
         gt=0,
         le=1e6,
     )
     private_steps: int = setting(
-        15,
+        8,
         "Private steps",
         "Steps of a private run where the number of epochs is automatic.",
         unit="steps",
@@ -106,7 +108,7 @@ class PrivacySettings(BaseModel):
         le=1,
     )
     loud_noise: float = setting(
-        0.7,
+        2.0,
         "Warn of noise above",
         "Noise over signal above which the forecast warns that a taste may drown.",
         only="private",
