@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from xeno.errors import (
     FutureDataError,
     InvalidValueError,
     LockedProfileError,
+    StorageFullError,
     XenoError,
 )
 from xeno.paths import Home
 from xeno.privacy.ledger import PrivacyLedger
 from xeno.store import keys
 from xeno.store.conversations import Conversations
+from xeno.store.files import hold
 from xeno.store.pairs import Pairs
 from xeno.store.profile import Profile, list_profiles, open_profile
 from xeno.versions import backup, backup_file
@@ -211,3 +214,35 @@ def test_the_commands_read_the_passphrase_from_stdin(
     said = capsys.readouterr().out
     assert json.loads(said.splitlines()[-1])["profile"] == "default"
     assert list_profiles(elsewhere) == ["default"]
+
+
+def test_what_cannot_be_put_in_its_place_leaves_the_old_profile_there(
+    profile: Profile, home: Home, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(profile, file, PASSPHRASE)
+    profile.close()
+    rename = Path.rename
+
+    def refuses(path: Path, target: Path) -> Path:
+        if path.name.startswith(".restore-"):
+            raise PermissionError(13, "not now")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    with pytest.raises(StorageFullError, match="not restored"):
+        restore(home, file, PASSPHRASE, replace=True)
+    with open_profile(home, profile.name, create=False) as still:
+        assert still.db.one("SELECT 1 AS one") is not None
+
+
+def test_a_profile_in_which_a_run_goes_on_is_not_replaced(
+    profile: Profile, home: Home, file: Path
+) -> None:
+    back_up(profile, file, PASSPHRASE)
+    handle = hold(profile.paths.training_lock, 0.0)
+    assert handle is not None
+    try:
+        with pytest.raises(InvalidValueError, match="A run of the profile"):
+            restore(home, file, PASSPHRASE, replace=True)
+    finally:
+        os.close(handle)

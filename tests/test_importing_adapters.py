@@ -109,6 +109,8 @@ def test_what_xeno_json_says_counts_only_where_it_agrees(
     [
         ({"peft_type": "IA3"}, "kind 'IA3'"),
         ({"use_dora": True}, "use_dora"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights"),
         ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"bias": "all"}, "bias"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from version_parts import passed, release
@@ -101,3 +102,23 @@ def test_a_pair_leads_past_a_purged_version_to_what_came_from_it(
     assert [version.number for version in registry.pair_versions("p4")] == [4]
     assert pairs_behind(profile.db, family[3].address) == {"p1", "p2", "p4"}
     assert [each.version.number for each in tree(registry.all())][:3] == [1, 2, 4]
+
+
+def test_a_deleted_file_that_cannot_be_removed_keeps_nothing_from_being_released(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = [release(profile, seed=seed).address for seed in range(4)]
+    Registry(profile).records.delete(addresses[0])
+    later = time.time() + 8 * 24 * 3600
+    monkeypatch.setattr("xeno.versions.retention.time.time", lambda: later)
+    unlink = Path.unlink
+
+    def held_open(path: Path, missing_ok: bool = False) -> None:
+        if path == Registry(profile).records.file(addresses[0]):
+            raise PermissionError(13, "held open by another program")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", held_open)
+    released = release(profile, seed=9)
+    assert released.address in {version.address for version in Registry(profile).all()}
+    assert [v.address for v in Registry(profile).all(deleted=True)] == [addresses[0]]

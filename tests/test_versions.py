@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from version_parts import BASE_HASH, CONFIG, PATHS, adapter, manifest_for, release
 
-from xeno.errors import BudgetError, DamagedDataError, InvalidValueError
+from xeno.errors import BudgetError, DamagedDataError, InvalidValueError, StorageFullError
 from xeno.paths import Home
 from xeno.store.profile import Profile, open_profile
 from xeno.store.runs import Runs
@@ -468,3 +468,12 @@ def test_a_process_killed_while_purging_leaves_a_version_that_can_be_purged(
     assert [each.address for each in registry.all(deleted=True)] == [version.address]
     registry.records.purge(version.address)
     assert registry.all(deleted=True) == []
+
+
+def test_a_file_that_cannot_be_read_now_is_not_called_damaged(profile: Profile) -> None:
+    version = release(profile)
+    path = Registry(profile).records.file(version.address)
+    path.unlink()
+    path.mkdir()  # the system refuses to read it, as it would a file without permission
+    with pytest.raises(StorageFullError, match="could not be read"):
+        Registry(profile).load(version.address)

@@ -48,7 +48,7 @@ class FutureDataError(XenoError):
 
 
 class StorageFullError(XenoError):
-    """The disk is full or not writable; nothing was changed."""
+    """The disk is full, or cannot be written or read now; nothing was changed."""
 
     can_pass = True
 

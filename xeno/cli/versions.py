@@ -16,7 +16,7 @@ from xeno.versions.activation import Activation
 from xeno.versions.control import ModelVersion, ModelVersionControl
 from xeno.versions.lifecycle import STATE_WORDS, changes
 from xeno.versions.records import ASSISTANT, Records, read_json
-from xeno.versions.retention import LEAST_KEPT, Retention, models, purge_expired
+from xeno.versions.retention import LEAST_KEPT, Retention, models, tidy
 from xeno.words import count
 
 
@@ -46,7 +46,7 @@ def show_all(arguments: Namespace, output: Output) -> int | None:
     model = getattr(arguments, "model", ASSISTANT)
     deleted = getattr(arguments, "deleted", False)
     with unlocked(arguments) as profile:
-        purge_expired(profile)
+        tidy(profile)
         rows = Records(profile, model).rows(deleted=deleted)
         tags = Records(profile, model).tags()
         active = Activation(profile, model).address()
@@ -165,7 +165,7 @@ def prune_all(arguments: Namespace, output: Output) -> int | None:
 
 def space(arguments: Namespace, output: Output) -> int | None:
     with unlocked(arguments) as profile:
-        purge_expired(profile)
+        tidy(profile)
         found = [Retention(profile, model).space() for model in models(profile)]
     output.table(
         ("model", "versions", "size", "can be restored", "size of these"),

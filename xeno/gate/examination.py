@@ -82,11 +82,11 @@ def _behaviour(
     from xeno.inference.engine import Engine  # torch: seconds to import
 
     registry = Registry(profile)
+    engine = Engine(base)  # that this fails says nothing about the version
     try:
-        engine = Engine(base)
         tensors, _ = registry.load(version.address)
         engine.activate(version.address, tensors, version.manifest.adapter)
-    except (BaseModelError, DamagedDataError, InvalidValueError) as error:
+    except (DamagedDataError, InvalidValueError) as error:
         return [GateCheck(name="loads", passed=False, detail=str(error))]
     checks = [GateCheck(name="loads", passed=True, detail=f"It loads into {base.name}.")]
     turns = _Turns(registry, engine)

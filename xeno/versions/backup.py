@@ -133,9 +133,7 @@ def restore(
         keys.keep_description(inside, description)
         _keep_head(inside, target if target.folder.exists() else None, about)
         told(0.99, "Putting it in its place")
-        if target.folder.exists():
-            target.folder.rename(_free(home, wanted))
-        aside.rename(target.folder)
+        _put(aside, target.folder, _free(home, wanted) if replace else None)
         files.sync_folder(profiles)
     except OSError as error:
         raise StorageFullError(
@@ -188,6 +186,12 @@ def _require_place(home: Home, name: str, key: ProfileKey, replace: bool) -> Non
             f"There is a profile {name!r} here.",
             "Replace it, which keeps the old one beside it, or give the restored one another name.",
         )
+    if files.held(paths.training_lock):
+        raise InvalidValueError(
+            "The backup was not restored.",
+            f"A run of the profile {name!r} is going on.",
+            "Wait for its end, or stop it, and close XENO.",
+        )
     if keys.describe(paths).check != check:
         raise InvalidValueError(
             "The backup was not restored.",
@@ -203,6 +207,25 @@ def _keep_head(inside: ProfilePaths, replaced: ProfilePaths | None, about: About
     text = known or beside_key.kept(inside, head.NAME) or about.ledger_head
     if text is not None:
         beside_key.keep(inside, head.NAME, text)
+
+
+def _put(made: Path, place: Path, free: Path | None) -> None:
+    """Move the folder `made` to `place`, and what is there to `free`; all or nothing.
+
+    Raises:
+        OSError: if it cannot be moved, or something came to be there meanwhile and `free` is None.
+    """
+    replaced = free is not None and place.exists()
+    if replaced:
+        assert free is not None
+        place.rename(free)
+    try:
+        made.rename(place)  # fails where a folder with anything in it is there
+    except OSError:
+        if replaced:
+            assert free is not None
+            free.rename(place)
+        raise
 
 
 def _free(home: Home, name: str) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from xeno.errors import DamagedDataError
+from xeno.errors import DamagedDataError, StorageFullError
 from xeno.store import files
 
 if TYPE_CHECKING:
@@ -46,12 +46,19 @@ def read_encrypted(path: Path, key: bytes, associated: bytes) -> bytes:
 
     Raises:
         DamagedDataError: if the file is missing or any of its bytes differ.
+        StorageFullError: if the system could not read it now, which says nothing about its bytes.
     """
     try:
         with path.open("rb") as file:
             return b"".join(unseal(file, key, associated))
+    except FileNotFoundError as error:
+        raise _damaged(path.name, "It is missing.") from error
     except OSError as error:
-        raise _damaged(path.name, f"It cannot be read ({error.strerror or error}).") from error
+        raise StorageFullError(
+            f"{path.name} could not be read.",
+            f"The system says: {error.strerror or error}.",
+            "Check that you may read it and that its disk is there, and try again.",
+        ) from error
 
 
 def seal(file: BinaryIO, plaintext: Iterable[bytes], key: bytes, associated: bytes) -> None:

@@ -37,11 +37,14 @@ _EMBEDDINGS = ("embed", "wte", "wpe")  # PEFT stores adapters of these under oth
 # Settings of PEFT that say nothing about what the stored numbers mean, or say it again.
 _HARMLESS = {
     *("peft_type", "task_type", "r", "lora_alpha", "use_rslora", "target_modules", "lora_dropout"),
-    *("base_model_name_or_path", "revision", "inference_mode", "init_lora_weights", "peft_version"),
+    *("base_model_name_or_path", "revision", "inference_mode", "peft_version"),
     *("layers_to_transform", "layers_pattern", "auto_mapping", "exclude_modules"),
     *("loftq_config", "eva_config", "corda_config", "megatron_core", "runtime_config"),
     *("ensure_weight_tying", "qalora_group_size"),
 }
+# How PEFT filled A and B before training. The other ways (PiSSA, OLoRA, CorDA, LoftQ) change the
+# base's weights as well, and B A alone would then be another model.
+_INITIALISED = (True, "gaussian", "orthogonal", "eva")
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ def _settings(described: Mapping[str, Any]) -> tuple[int, float, bool]:
         raise _refused(f"It is of the kind {kind!r}; only LORA can be used.")
     for key, value in described.items():
         if key == "bias" and value == "none":
+            continue
+        if key == "init_lora_weights" and value in _INITIALISED:
             continue
         if key not in _HARMLESS and value not in (None, False, 0, "", [], {}):
             raise _refused(f"It uses {key} ({str(value)[:60]}), which XENO's versions cannot.")

@@ -19,7 +19,7 @@ from xeno.versions.adapter import module_paths
 from xeno.versions.lifecycle import State
 from xeno.versions.manifest import Manifest
 from xeno.versions.records import ASSISTANT, Records, damaged, read_json
-from xeno.versions.retention import purge_expired
+from xeno.versions.retention import tidy
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ class Registry:
             run_id=manifest.run_id,
             pair_ids=manifest.pair_ids,
         )
-        purge_expired(self._profile)
+        tidy(self._profile)
         return self.get(manifest.address)
 
     def all(self, *, deleted: bool = False) -> list[Version]:

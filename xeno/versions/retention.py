@@ -6,16 +6,19 @@ of the newest 3, the one in use, the canary, what either continued, or a tagged 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
-from xeno.errors import InvalidValueError
+from xeno.errors import InvalidValueError, StorageFullError
 from xeno.store.database import Row
 from xeno.store.profile import Profile
 from xeno.versions.records import ASSISTANT, Records
 
 UNDO_SECONDS = 7 * 24 * 3600.0
 LEAST_KEPT = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,15 @@ def models(profile: Profile) -> list[str]:
         "SELECT name FROM versioned_models ORDER BY name <> ?, name", (ASSISTANT,)
     )
     return [str(row["name"]) for row in rows]
+
+
+def tidy(profile: Profile) -> None:
+    """Purge what was deleted more than 7 days ago, of all models. What cannot be removed now
+    (another program holds it open) waits for the next time."""
+    try:
+        purge_expired(profile)
+    except StorageFullError as error:
+        _log.warning("Deleted versions could not be removed: %s", error.why)
 
 
 def purge_expired(profile: Profile) -> int:
