@@ -306,7 +306,7 @@ def counted(mechanisms, delta):
 rdp.epsilon = counted
 with open_profile(Home.at(Path(sys.argv[1]))) as profile:
     ahead = forecast(profile, TrainingPlan(base=sys.argv[2], private=True))
-heavy = ["torch", "transformers", "peft", "opacus", "trl", "scipy", "tokenizers", "datasets"]
+heavy = ["torch", "transformers", "peft", "opacus", "trl", "scipy", "datasets"]
 print(json.dumps({
     "loaded": [name for name in heavy if name in sys.modules],
     "tried": len(tried), "most": max(tried), "spent": ahead.epsilon_spent,
