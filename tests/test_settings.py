@@ -65,7 +65,7 @@ def test_the_rates_without_settings_are_those_of_a_cosine_after_a_warm_up() -> N
 
 def test_private_rates_fall_straight_from_the_first_step_to_nothing() -> None:
     found = rates(plan(private=True))
-    assert found == pytest.approx([0.8 * (1 - step / 15) for step in range(15)])
+    assert found == pytest.approx([0.7 * (1 - step / 8) for step in range(8)])
 
 
 Rates = list[float]
@@ -397,11 +397,11 @@ def test_settings_of_privacy_change_the_private_steps() -> None:
         recipe = resolve(plan(private=True, **changes), pairs, SHAPES)
         return recipe.sample_rate, recipe.batch_size, recipe.steps
 
-    assert numbers(400) == (1.0, 400.0, 15)
+    assert numbers(400) == (1.0, 400.0, 8)
     assert numbers(400, private_steps=3) == (1.0, 400.0, 3)
-    assert numbers(400, full_batch_below=100, sampled_batch=100) == (0.25, 100.0, 15)
-    assert numbers(1000) == (0.4, 400.0, 15)
-    assert numbers(1000, sampled_batch=50) == (0.05, 50.0, 15)
+    assert numbers(400, full_batch_below=100, sampled_batch=100) == (0.25, 100.0, 8)
+    assert numbers(1000) == (0.4, 400.0, 8)
+    assert numbers(1000, sampled_batch=50) == (0.05, 50.0, 8)
     assert numbers(1000, epochs=2) == (0.4, 400.0, 5)
 
 

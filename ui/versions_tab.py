@@ -313,7 +313,8 @@ def _room(found: Overview) -> str:
     for each in found.space:
         name = "" if each.model == ASSISTANT else f" of {each.model.replace('_', ' ')}"
         if each.versions:
-            parts.append(f"{count(each.versions, 'version')}{name} take {size(each.bytes)}")
+            takes = "takes" if each.versions == 1 else "take"
+            parts.append(f"{count(each.versions, 'version')}{name} {takes} {size(each.bytes)}")
         if each.deleted:
             room = size(each.deleted_bytes)
             parts.append(f"{each.deleted} deleted{name} {room} for up to 7 days")
