@@ -215,6 +215,23 @@ def test_the_chat_is_split_by_conversation_and_its_ratings_are_the_results(
     assert [each.action for each in history(profile.db)] == ["ended", "started"]
 
 
+def test_what_is_said_of_a_reply_of_another_version_is_no_result(
+    profile: Profile, tests: ABTestingManager, two: list[str]
+) -> None:
+    tests.create_test("t", *two, in_chat=True)
+    test, recorder = tests.get("t"), FeedbackRecorder(profile)
+    here = Conversations(profile.db).create("talk").id
+    recorder.rate(talk(profile, here, fallback="The base model answered."), 5)
+    recorder.rate(talk(profile, here), 2)
+    told = trials.replies(profile.db, "test", test.id)
+    assert [(each.failed, each.accepted, each.rating) for each in told] == [
+        (True, None, None),
+        (False, True, 2),
+    ]
+    sitting = next(trials.sittings(told, now=told[-1].created + 2 * trials.PAUSE))
+    assert (sitting.acceptance, sitting.rating) == (1.0, 2.0)
+
+
 def test_a_conversation_counts_once_with_its_first_sitting() -> None:
     def reply(conversation: str, at: float, rating: float) -> trials.TrialReply:
         return trials.TrialReply("a", conversation, False, 1.0, None, True, rating, at)
