@@ -276,6 +276,34 @@ def test_one_trial_at_a_time(profile: Profile, canaries: Canaries) -> None:
     assert [each.action for each in history(profile.db)][:2] == ["started", "replaced"]
 
 
+def test_of_several_that_are_started_at_once_one_goes_on(
+    home: Home, profile: Profile, canaries: Canaries
+) -> None:
+    def start(ref: str) -> str:
+        with open_profile(home) as own:  # as another process has
+            return Canaries(own).start(ref, 0.5).address
+
+    with ThreadPoolExecutor(6) as pool:
+        begun = list(pool.map(start, [TRIED, "v3"] * 3))
+    assert set(begun) == {Registry(profile).get(ref).address for ref in (TRIED, "v3")}
+    current = canaries.current()
+    assert current is not None
+    assert Deployment(profile).canary() == Registry(profile).get(current.address)
+    assert [each.action for each in history(profile.db)].count("replaced") == 5
+
+
+def test_a_start_that_fails_leaves_no_version_tried(
+    profile: Profile, canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("The disk is gone.")
+
+    monkeypatch.setattr("xeno.experiments.decisions.write", fails)
+    with pytest.raises(OSError, match="disk"):
+        canaries.start(TRIED, 0.5)
+    assert (canaries.current(), state(profile)) == (None, "checked")
+
+
 def test_of_several_that_keep_requests_at_once_one_takes_the_canary_back(
     home: Home, profile: Profile, canaries: Canaries
 ) -> None:

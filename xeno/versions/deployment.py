@@ -68,15 +68,30 @@ class Deployment:
     def try_out(self, ref: int | str, reason: str = "", *, override: str = "") -> Version:
         """Make `ref` the canary, in place of the one there may be: it answers a part of the
         replies, which `xeno.experiments` chooses. Raises as `deploy` does."""
+        return self.try_verified(self.verified(ref, override=override), reason, override=override)
+
+    def verified(self, ref: int | str, *, override: str = "") -> Version:
+        """`ref`, found whole, and passed by the gate unless there is an `override`. Raises as
+        `deploy` does. By itself, in no transaction: one that is found damaged is quarantined,
+        and that must stay."""
         version = self._registry.get(ref)
         self._require_whole(version)
         if not override:
             _require_passed(version)
-        if version.state == "active":
-            raise InvalidValueError(
-                f"{version.label} cannot be tried.", "It answers all replies already."
-            )
+        return version
+
+    def try_verified(self, version: Version, reason: str = "", *, override: str = "") -> Version:
+        """`try_out` of what `verified` gave; may be called in a transaction.
+
+        Raises:
+            InvalidValueError: it is gone or quarantined meanwhile, or answers already.
+        """
         with self._profile.db.transaction() as connection:
+            version = self._registry.get(version.address)  # as it is now
+            if version.state == "active":
+                raise InvalidValueError(
+                    f"{version.label} cannot be tried.", "It answers all replies already."
+                )
             if version.state != "canary":
                 end_canary(connection, ASSISTANT, "retired", f"{version.label} is tried instead.")
                 admit(connection, version.address, override)
