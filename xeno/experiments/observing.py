@@ -19,11 +19,12 @@ from xeno.errors import (
 from xeno.events import CanaryRolledBack, MetricDegraded, ReplyFinished
 from xeno.experiments import trials
 from xeno.experiments.canary import Canaries
-from xeno.experiments.routing import BASE, route
+from xeno.experiments.routing import route
 from xeno.performance import summary
 from xeno.performance.alerts import Alert
 from xeno.performance.metrics import PerformanceTracker
 from xeno.store.profile import Profile
+from xeno.versions.in_chat import BASE
 
 News = MetricDegraded | CanaryRolledBack
 NOT_THE_MODELS = (

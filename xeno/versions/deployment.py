@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.store.profile import Profile
-from xeno.versions import gate
+from xeno.versions import gate, in_chat
 from xeno.versions.activation import (
     SERVED,
     Activation,
@@ -123,7 +123,8 @@ class Deployment:
 
     def rollback(self, ref: int | str | None = None, reason: str = "") -> Version | None:
         """Undo the last change: end the canary where one is tried, else go back to what answered
-        before. With `ref` go back to that one ("base" too), and end the canary.
+        before. With `ref` go back to that one ("base" too), and end the canary. A test in the
+        chat ends too; with nothing to go back to, only that.
 
         Going back again goes further back; what was rolled back is never returned to by itself.
 
@@ -135,6 +136,9 @@ class Deployment:
         if ref is None:
             with self._profile.db.transaction() as connection:
                 if end_canary(connection, ASSISTANT, "rolled_back", reason) is not None:
+                    return self.active()
+                can_go_back = self._activation.can_go_back()
+                if not can_go_back and in_chat.end(self._profile.db, "it was rolled back."):
                     return self.active()
         address = self._activation.previous() if ref is None else self._address(ref)
         if address is not None:
