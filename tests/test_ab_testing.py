@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from xeno.paths import Home
 from xeno.store.conversations import Conversations
 from xeno.store.profile import Profile
 from xeno.versions.deployment import Deployment
+from xeno.versions.registry import Registry
+from xeno.versions.retention import Retention
 
 
 @pytest.fixture
@@ -213,6 +216,95 @@ def test_the_chat_is_split_by_conversation_and_its_ratings_are_the_results(
     tests.end_test("t")
     assert route(profile, here).address == two[0]
     assert [each.action for each in history(profile.db)] == ["ended", "started"]
+
+
+@pytest.mark.parametrize(
+    ("end", "answers", "words"),
+    [
+        (lambda profile: Deployment(profile).deploy("v2"), 1, "was deployed"),
+        (lambda profile: Deployment(profile).deploy("v1"), 0, "was deployed"),
+        (lambda profile: Deployment(profile).rollback(), None, "was rolled back"),
+    ],
+)
+def test_what_is_deployed_or_rolled_back_to_answers_and_ends_the_test(
+    profile: Profile,
+    tests: ABTestingManager,
+    two: list[str],
+    end: Callable[[Profile], object],
+    answers: int | None,
+    words: str,
+) -> None:
+    Deployment(profile).deploy("v1")
+    tests.create_test("t", *two, in_chat=True)
+    end(profile)
+    expected = None if answers is None else two[answers]
+    assert {route(profile, str(number)).address for number in range(20)} == {expected}
+    decision = history(profile.db)[0]
+    assert (decision.subject, decision.action, decision.automatic) == ("t", "ended", False)
+    assert words in decision.reason
+    assert tests.analyze_test("t")["status"] == "ended"
+
+
+def test_a_rollback_with_nothing_to_go_back_to_ends_the_test(
+    profile: Profile, tests: ABTestingManager, two: list[str]
+) -> None:
+    tests.create_test("t", *two, in_chat=True)
+    assert Deployment(profile).rollback() is None
+    assert {route(profile, str(number)).address for number in range(20)} == {None}
+    with pytest.raises(InvalidValueError, match="nothing to roll back to"):
+        Deployment(profile).rollback()
+
+
+def test_a_variant_is_not_deleted_while_its_test_goes_on(
+    profile: Profile, tests: ABTestingManager, two: list[str]
+) -> None:
+    tests.create_test("t", *two, in_chat=True)
+    with pytest.raises(InvalidValueError, match="The test 't' goes on"):
+        Registry(profile).delete("v1")
+    for seed in (3, 4, 5):
+        release(profile, seed)
+    assert Retention(profile).prunable(3) == []
+    tests.end_test("t")
+    assert len(Retention(profile).prunable(3)) == 2
+    Registry(profile).delete("v1")
+
+
+def test_a_quarantined_variant_ends_the_test(
+    profile: Profile, tests: ABTestingManager, two: list[str]
+) -> None:
+    tests.create_test("t", *two, in_chat=True)
+    Deployment(profile).set_state("v2", "quarantined", "It was odd.")
+    assert {route(profile, str(number)).trial for number in range(20)} == {None}
+    decision = history(profile.db)[0]
+    assert (decision.action, decision.automatic) == ("ended", True)
+    assert "v2 is quarantined" in decision.reason
+    assert len(history(profile.db)) == 2
+
+
+def test_a_variant_that_is_found_damaged_ends_the_test(
+    profile: Profile, tests: ABTestingManager, two: list[str]
+) -> None:
+    tests.create_test("t", *two, in_chat=True)
+    Deployment(profile).fall_back(Registry(profile).get("v1"), "Its file is not what it was.")
+    assert tests.in_chat() is None
+    assert "found damaged" in history(profile.db)[0].reason
+
+
+def test_what_is_said_of_a_reply_of_another_version_is_no_result(
+    profile: Profile, tests: ABTestingManager, two: list[str]
+) -> None:
+    tests.create_test("t", *two, in_chat=True)
+    test, recorder = tests.get("t"), FeedbackRecorder(profile)
+    here = Conversations(profile.db).create("talk").id
+    recorder.rate(talk(profile, here, fallback="The base model answered."), 5)
+    recorder.rate(talk(profile, here), 2)
+    told = trials.replies(profile.db, "test", test.id)
+    assert [(each.failed, each.accepted, each.rating) for each in told] == [
+        (True, None, None),
+        (False, True, 2),
+    ]
+    sitting = next(trials.sittings(told, now=told[-1].created + 2 * trials.PAUSE))
+    assert (sitting.acceptance, sitting.rating) == (1.0, 2.0)
 
 
 def test_a_conversation_counts_once_with_its_first_sitting() -> None:

@@ -12,8 +12,16 @@ from test_ab_testing import finished, talk
 from version_parts import passed, release
 
 from xeno import ABTestingManager, PerformanceTracker
-from xeno.errors import DamagedDataError, InvalidValueError
-from xeno.events import CanaryRolledBack
+from xeno.assistant import Assistant, PendingReply
+from xeno.errors import (
+    BaseModelError,
+    ChildError,
+    DamagedDataError,
+    InvalidValueError,
+    StoppedError,
+    XenoError,
+)
+from xeno.events import CanaryRolledBack, Failure
 from xeno.experiments.canary import Canaries
 from xeno.experiments.canary_rules import Arm, Limits, Standing, broken_rule
 from xeno.experiments.decisions import history
@@ -25,6 +33,7 @@ from xeno.store.conversations import Conversations
 from xeno.store.profile import Profile, open_profile
 from xeno.versions.deployment import Deployment
 from xeno.versions.registry import Registry
+from xeno.workers.host_client import HostClient, ReplyHandle, _deliver
 
 ACTIVE, TRIED = "v1", "v2"
 
@@ -167,6 +176,47 @@ def test_a_fallback_counts_against_the_canary_and_news_tell_of_its_end(
     assert [(type(each), each.version) for each in news] == [(CanaryRolledBack, canary.address)]
 
 
+def no_reply(profile: Profile, conversation: str, error: XenoError) -> list[Any]:
+    """The news of a request to the active version that fails so."""
+    news: list[Any] = []
+    handle = ReplyHandle(None, None)
+    _deliver(handle, error=error)
+    with HostClient(profile) as host:
+        question = Conversations(profile.db).add_message(conversation, "user", "Is it?")
+        with pytest.raises(type(error)):
+            Assistant(profile, host, news.append).complete(
+                PendingReply(conversation, question, "", handle)
+            )
+    return news
+
+
+def test_an_end_by_failures_is_told_where_the_reply_is_missed(
+    profile: Profile, canaries: Canaries
+) -> None:
+    canary = canaries.start(TRIED, 1.0)
+    here = next(conversations(profile, "b"))
+    for _ in range(19):
+        assert no_reply(profile, here, ChildError("It was killed.")) == []
+    (news,) = no_reply(profile, here, ChildError("It was killed."))
+    assert (type(news), news.version) == (CanaryRolledBack, canary.address)
+
+
+@pytest.mark.parametrize("kind", [InvalidValueError, StoppedError, BaseModelError])
+def test_failures_that_any_version_would_have_do_not_count(
+    profile: Profile, canaries: Canaries, kind: type[XenoError]
+) -> None:
+    canary = canaries.start(TRIED, 1.0)
+    here = next(conversations(profile, "b"))
+    no_reply(profile, here, kind("It is."))
+    assert canaries.standing(canary).canary.requests == 0
+    assert PerformanceTracker(profile=profile).get_statistics(canary.address, "error")["count"] == 0
+
+
+def test_an_error_of_a_child_arrives_as_what_it_is() -> None:
+    for kind in (XenoError, InvalidValueError, BaseModelError):
+        assert type(Failure.of(kind("It is.")).error()) is kind
+
+
 GOOD = Arm(
     requests=100, failed=0, replies=100, seconds=2.0, memory_bytes=1e9, conversations=50,
     acceptance=0.9,
@@ -224,6 +274,34 @@ def test_one_trial_at_a_time(profile: Profile, canaries: Canaries) -> None:
     canaries.start("v3", 0.2)
     assert (state(profile), state(profile, "v3")) == ("retired", "canary")
     assert [each.action for each in history(profile.db)][:2] == ["started", "replaced"]
+
+
+def test_of_several_that_are_started_at_once_one_goes_on(
+    home: Home, profile: Profile, canaries: Canaries
+) -> None:
+    def start(ref: str) -> str:
+        with open_profile(home) as own:  # as another process has
+            return Canaries(own).start(ref, 0.5).address
+
+    with ThreadPoolExecutor(6) as pool:
+        begun = list(pool.map(start, [TRIED, "v3"] * 3))
+    assert set(begun) == {Registry(profile).get(ref).address for ref in (TRIED, "v3")}
+    current = canaries.current()
+    assert current is not None
+    assert Deployment(profile).canary() == Registry(profile).get(current.address)
+    assert [each.action for each in history(profile.db)].count("replaced") == 5
+
+
+def test_a_start_that_fails_leaves_no_version_tried(
+    profile: Profile, canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("The disk is gone.")
+
+    monkeypatch.setattr("xeno.experiments.decisions.write", fails)
+    with pytest.raises(OSError, match="disk"):
+        canaries.start(TRIED, 0.5)
+    assert (canaries.current(), state(profile)) == (None, "checked")
 
 
 def test_of_several_that_keep_requests_at_once_one_takes_the_canary_back(

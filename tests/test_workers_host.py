@@ -14,7 +14,13 @@ import psutil
 import pytest
 
 from xeno.assistant import Assistant
-from xeno.errors import BaseModelError, ChildError, InvalidValueError, XenoError
+from xeno.errors import (
+    BaseModelError,
+    ChildError,
+    InvalidValueError,
+    StoppedError,
+    XenoError,
+)
 from xeno.events import ChatMessage, Sampling, ScorePair
 from xeno.models.starter import starter_folder
 from xeno.paths import Home
@@ -145,7 +151,7 @@ def test_a_killed_host_fails_the_reply_and_the_message_can_be_sent_again(
 def test_a_version_that_is_not_there_is_named_and_the_next_request_works(
     host: HostClient,
 ) -> None:
-    with pytest.raises(XenoError, match="no version"):
+    with pytest.raises(InvalidValueError, match="no version"):
         host.generate(QUESTION, SHORT, version="deadbeef").result(120)
     assert host.generate(QUESTION, SHORT).result(60).reply_tokens > 0
 
@@ -170,6 +176,19 @@ def test_closing_ends_the_reply_and_the_child_in_order(profile: Profile, base: P
     assert handle.result(1).reason in {"stopped", "end"}
     with pytest.raises(ChildError, match="closed"):
         host.generate(QUESTION)
+
+
+def test_a_host_that_hangs_when_it_is_closed_fails_the_reply_as_stopped(
+    profile: Profile, base: Path
+) -> None:
+    host = HostClient(profile, base)
+    begun = threading.Event()
+    handle = host.generate(QUESTION, LONG, on_delta=lambda _: begun.set())
+    assert begun.wait(120)
+    psutil.Process(host.pid).suspend()
+    host.close()
+    with pytest.raises(StoppedError):
+        handle.result(1)
 
 
 def test_the_key_is_not_in_the_hosts_command_line_or_environment(

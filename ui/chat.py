@@ -14,8 +14,6 @@ from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
 from ui.session import Session
 from xeno.assistant import PendingReply, Reply
-from xeno.events import CanaryRolledBack
-from xeno.experiments.observing import words_of
 from xeno.feedback.recorder import Feedback, FeedbackRecorder
 from xeno.store.conversations import Conversations, StoredMessage
 
@@ -153,9 +151,7 @@ class Chat(QObject):
         self._again = None
         self._session.replies_changed.emit()
         for news in reply.news:
-            self._session.told.emit(words_of(news), "The Performance tab shows the numbers.")
-        if any(isinstance(news, CanaryRolledBack) for news in reply.news):
-            self._session.versions_changed.emit()
+            self._session.tell(news)
         if reply.message.conversation_id == self.conversation_id:
             self.replied.emit(reply)
 

@@ -17,7 +17,8 @@ from ui.theme import Theme
 from ui.window_runs import WindowRuns
 from xeno.assistant import Assistant
 from xeno.errors import InvalidValueError
-from xeno.events import HostReady, RunFinished
+from xeno.events import CanaryRolledBack, HostReady, RunFinished
+from xeno.experiments.observing import News, words_of
 from xeno.jobs.store import Queue
 from xeno.models.base import BaseModel, inspect_base
 from xeno.models.starter import starter_folder
@@ -62,6 +63,7 @@ class Session(QObject):
     run_started = pyqtSignal(str)
     run_finished = pyqtSignal(RunFinished)
     host_state = pyqtSignal(str, str)  # "starting" | "ready" | "stopped" | "failed", a sentence
+    news = pyqtSignal(object)  # News: what followed where no reply came
     told = pyqtSignal(str, str)  # something that went well: a sentence, a detail
 
     def __init__(self, profile: Profile, theme: Theme, settings: dict[str, Any]) -> None:
@@ -71,12 +73,19 @@ class Session(QObject):
         self._settings = dict(settings)
         self.tasks = Tasks(self)
         self.host = HostClient(profile)
-        self.assistant = Assistant(profile, self.host)
+        self.news.connect(self.tell)  # on this thread: `news` comes from the one that waited
+        self.assistant = Assistant(profile, self.host, on_news=self.news.emit)
         self.intents = IntentsClient(profile)
         self.host_ready: HostReady | None = None
         self.queue = Queue(profile.home)
         self.runs = WindowRuns(self.queue, profile, self.tasks, self)
         self.runs.failed.connect(self.tasks.failed)
+
+    def tell(self, news: News) -> None:
+        """Tell the user what followed from a reply, or from its failure."""
+        self.told.emit(words_of(news), "The Performance tab shows the numbers.")
+        if isinstance(news, CanaryRolledBack):
+            self.versions_changed.emit()
 
     # Settings -----------------------------------------------------------------------------
 

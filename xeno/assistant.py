@@ -69,9 +69,16 @@ class Assistant:
     Args:
         profile: the open profile; its preferences and memories make the system prompt.
         host: the model host of the same profile.
+        on_news: called with what the user should know where no reply came, on the thread that
+            waits for it; with a reply it is `Reply.news`.
     """
 
-    def __init__(self, profile: Profile, host: HostClient) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        host: HostClient,
+        on_news: Callable[[News], None] = lambda news: None,
+    ) -> None:
         self._profile = profile
         self._db = profile.db
         self._host = host
@@ -79,6 +86,7 @@ class Assistant:
         self._memory = ContextualMemory(profile.name, profile=profile)
         self._conversations = Conversations(profile.db)
         self._observer = Observer(profile)
+        self._on_news = on_news
 
     def ask(
         self,
@@ -214,9 +222,11 @@ class Assistant:
         """
         try:
             finished = pending.handle.result(timeout)
-        except XenoError:
+        except XenoError as error:
             if pending.handle.done:  # otherwise it is only late
-                self._observer.failed(pending.conversation_id, pending.version)
+                conversation, version = pending.conversation_id, pending.version
+                for each in self._observer.failed(conversation, version, error):
+                    self._on_news(each)
             raise
         with self._db.transaction():
             if pending.replaces is not None:

@@ -83,6 +83,10 @@ class ChildError(XenoError):
     """A child process ended or failed before it did its work."""
 
 
+class StoppedError(ChildError):
+    """A child process was asked to end before it did its work."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` is Python's or torch's way to say that memory is used up."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)

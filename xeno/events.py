@@ -216,7 +216,7 @@ Command = Annotated[
 
 class Failure(Message):
     """A `XenoError` on its way to the user. `request` names what failed, if anything;
-    `can_pass` says whether the same can succeed later."""
+    `can_pass` says whether the same can succeed later, `kind` is the name of its class."""
 
     type: Literal["failure"] = "failure"
     what: str
@@ -224,6 +224,7 @@ class Failure(Message):
     todo: str = ""
     request: str | None = None
     can_pass: bool = False
+    kind: str = ""
 
     @classmethod
     def of(cls, error: XenoError, request: str | None = None) -> Failure:
@@ -234,7 +235,13 @@ class Failure(Message):
             todo=error.todo,
             request=request,
             can_pass=error.can_pass,
+            kind=type(error).__name__,
         )
+
+    def error(self) -> XenoError:
+        """The error that it tells of, of its class where that is one of `xeno.errors`."""
+        known = {each.__name__: each for each in XenoError.__subclasses__()}
+        return known.get(self.kind, XenoError)(self.what, self.why, self.todo)
 
 
 class LogLine(Message):

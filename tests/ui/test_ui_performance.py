@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from version_parts import passed, release
 from ui.main_window import MainWindow
 from ui.pages.trials_page import TrialsPage
 from xeno import ABTestingManager, PerformanceTracker
+from xeno.events import CanaryRolledBack
 from xeno.experiments.canary import Canaries
 from xeno.store.profile import Profile
 
@@ -150,3 +152,17 @@ def test_both_pages_fit_and_every_control_has_a_name(
                 if control.isVisible() and not part:
                     assert control.accessibleName(), control
     assert (window.width(), window.height()) == size
+
+
+def test_what_follows_from_a_failed_reply_is_told_from_the_thread_that_waited(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    session, threads = window._session, list[int]()
+    session.versions_changed.connect(lambda: threads.append(threading.get_ident()))
+    news = CanaryRolledBack(version="v" * 64, reason="4 of 20 requests failed.")
+    waiting = threading.Thread(target=session.news.emit, args=(news,))
+    with qtbot.waitSignal(session.told) as told:
+        waiting.start()
+    waiting.join()
+    assert "4 of 20 requests failed" in told.args[0]
+    assert threads == [threading.get_ident()]

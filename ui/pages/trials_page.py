@@ -139,7 +139,7 @@ def numbers_in_words(decision: Decision) -> str:
             for name, arm in sides
         ]
         return " ".join((*told, f"Evidence {short(numbers['evidence'])} of {numbers['needed']:g}."))
-    if decision.action == "ended":
+    if decision.action == "ended" and numbers:
         return " ".join(
             f"{metric}: {figure(each['variant_a_mean'])} and {figure(each['variant_b_mean'])}, "
             f"evidence {short(each['evidence'])} of {short(each['needed'])}."

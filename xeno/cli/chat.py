@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 from xeno.assistant import Assistant
 from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output
 from xeno.cli.session import interactive, text_from, unlocked
-from xeno.cli.talk import Talk, say_notes
+from xeno.cli.talk import Talk, say_news, say_notes
 from xeno.errors import InvalidValueError
 from xeno.events import Sampling
 from xeno.inference.settings import drawn, read_settings
@@ -59,7 +60,7 @@ def run(arguments: Namespace, output: Output) -> int | None:
             talk.go()
             return 0
         text = text_from(arguments.message)
-        reply = Assistant(profile, host).ask(
+        reply = Assistant(profile, host, on_news=partial(say_news, output)).ask(
             arguments.conversation,
             text,
             output.piece,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from xeno.assistant import Assistant, anew
@@ -11,7 +12,7 @@ from xeno.cli.chat import sampling_of, sampling_options
 from xeno.cli.commands import Commands, UsageError
 from xeno.cli.output import Output, first_line, when
 from xeno.cli.session import unlocked
-from xeno.cli.talk import say_notes
+from xeno.cli.talk import say_news, say_notes
 from xeno.data.transcript import write_transcript
 from xeno.errors import InvalidValueError
 from xeno.store.conversations import Conversations, StoredMessage
@@ -115,7 +116,7 @@ def regenerate(arguments: Namespace, output: Output) -> int | None:
         sampling = sampling_of(arguments, profile)
         earlier = _last_reply(profile, arguments.id)
         with HostClient(profile) as host:
-            reply = Assistant(profile, host).regenerate(
+            reply = Assistant(profile, host, on_news=partial(say_news, output)).regenerate(
                 earlier.id,
                 output.piece,
                 sampling=sampling if sampling.temperature else anew(sampling),

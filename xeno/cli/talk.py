@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xeno.assistant import Assistant, PendingReply, Reply, anew
 from xeno.cli.output import Output
 from xeno.errors import ChildError, XenoError
 from xeno.events import Sampling
-from xeno.experiments.observing import words_of
+from xeno.experiments.observing import News, words_of
 from xeno.experiments.side_by_side import SideBySide
 from xeno.feedback.recorder import FeedbackRecorder
 from xeno.inference.settings import drawn, from_text
@@ -55,7 +56,7 @@ class Talk:
         self._output = output
         self._sampling = sampling
         self._version = version
-        self._assistant = Assistant(profile, host)
+        self._assistant = Assistant(profile, host, on_news=partial(say_news, output))
         self._recorder = FeedbackRecorder(profile)
         self._asking = Asking(profile, host)
         self._test = SideBySide(profile, host)
@@ -208,11 +209,16 @@ def compare(asking: Asking | SideBySide, output: Output) -> None:
     output.say("Kept as a preference pair." if pair else "")
 
 
+def say_news(output: Output, news: News) -> None:
+    """What followed from a reply, or from its failure."""
+    output.say(f"({words_of(news)})")
+
+
 def say_notes(reply: Reply, output: Output) -> None:
     """What the user should know of how the reply came about."""
     finished = reply.finished
     for each in reply.news:
-        output.say(f"({words_of(each)})")
+        say_news(output, each)
     if finished.fallback:
         output.say(f"({finished.fallback})")
     if finished.dropped_turns:

@@ -29,12 +29,13 @@ from typing import Any
 from xeno.errors import InvalidValueError
 from xeno.experiments import decisions
 from xeno.experiments.analysis import analysis
-from xeno.experiments.routing import BASE, share_of
+from xeno.experiments.routing import share_of
 from xeno.experiments.sequential import ALPHA
 from xeno.experiments.trials import replies, sittings
 from xeno.store.database import Database, Row
 from xeno.store.user import OfUser
 from xeno.versions.activation import SERVED
+from xeno.versions.in_chat import BASE
 from xeno.versions.registry import Registry
 
 CHAT_METRICS = ("rating", "accepted", "preferred")

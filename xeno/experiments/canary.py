@@ -73,25 +73,23 @@ class Canaries:
         """
         _require_share(traffic)
         limits = Limits(memory_bytes=memory_bytes or _default_memory(), seconds=seconds)
-        self._require_no_test()
-        self.settle()
-        earlier = self.current()
-        # By itself: a version that is found damaged is quarantined, and that must stay. A crash
-        # before what follows leaves a canary that no conversation gets.
-        version = self._deployment.try_out(ref, "A canary was started.", override=override)
+        version = self._deployment.verified(ref, override=override)
         with self._db.transaction() as connection:
+            self._require_no_test()
+            self.settle()
+            earlier = self.current()
+            self._deployment.try_verified(version, "A canary was started.", override=override)
+            now = time.time()
             if earlier is not None:
                 self._close(earlier, "replaced", f"{version.label} is tried instead.")
             canary_id = connection.execute(
                 "INSERT INTO canaries (address, traffic, limits, created) VALUES (?, ?, ?, ?)",
-                (version.address, traffic, json.dumps(asdict(limits)), time.time()),
+                (version.address, traffic, json.dumps(asdict(limits)), now),
             ).lastrowid
             reason = f"{version.label} answers in {100 * traffic:.3g} % of the conversations."
             numbers = {"traffic": traffic, "limits": asdict(limits), "canary": canary_id}
             decisions.write(self._db, version.address, "started", reason, numbers)
-        started = self.current()
-        assert started is not None
-        return started
+        return Canary(int(canary_id or 0), version.address, traffic, limits, now)
 
     def current(self) -> Canary | None:
         """The trial that goes on."""
@@ -117,7 +115,7 @@ class Canaries:
             DamagedDataError: if it is damaged; what answered before still does.
         """
         canary = self.current()
-        version = self._deployment.promote(reason)  # by itself, as in `start`
+        version = self._deployment.promote(reason)  # by itself: it may quarantine
         if canary is not None:
             self._close(canary, "promoted", reason or f"{version.label} was promoted.")
         return version

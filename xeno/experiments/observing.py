@@ -7,16 +7,35 @@ be taken back is taken back with the reply that showed it.
 
 from __future__ import annotations
 
+from xeno.errors import (
+    BaseModelError,
+    FutureDataError,
+    InvalidValueError,
+    LockedProfileError,
+    StoppedError,
+    StorageFullError,
+    XenoError,
+)
 from xeno.events import CanaryRolledBack, MetricDegraded, ReplyFinished
 from xeno.experiments import trials
 from xeno.experiments.canary import Canaries
-from xeno.experiments.routing import BASE, route
+from xeno.experiments.routing import route
 from xeno.performance import summary
 from xeno.performance.alerts import Alert
 from xeno.performance.metrics import PerformanceTracker
 from xeno.store.profile import Profile
+from xeno.versions.in_chat import BASE
 
 News = MetricDegraded | CanaryRolledBack
+NOT_THE_MODELS = (
+    InvalidValueError,  # the request itself cannot be answered
+    BaseModelError,
+    LockedProfileError,
+    FutureDataError,
+    StorageFullError,
+    StoppedError,
+)
+"""Failures that say nothing of the version that was asked: no other would have replied."""
 
 
 class Observer:
@@ -49,13 +68,19 @@ class Observer:
             )
             return (*map(_degraded, alerts), *self._watched())
 
-    def failed(self, conversation_id: str | None, version: str) -> tuple[News, ...]:
-        """No reply came.
+    def failed(
+        self, conversation_id: str | None, version: str, error: XenoError | None = None
+    ) -> tuple[News, ...]:
+        """No reply came; what the user should know at once. Nothing is kept where the model is
+        not to blame for `error`.
 
         Args:
             conversation_id: of the request.
             version: who was asked: "active", "base", a label such as "v3" or a content address.
+            error: why.
         """
+        if isinstance(error, NOT_THE_MODELS):
+            return ()
         with self._profile.db.transaction():
             routed = route(self._profile, conversation_id) if version == "active" else None
             named = summary.model_named(self._profile, version)

@@ -14,9 +14,18 @@ from dataclasses import dataclass
 from xeno.events import Trial
 from xeno.store.keys import ProfileKey
 from xeno.store.profile import Profile
+from xeno.versions import in_chat
+from xeno.versions.activation import SERVED
+from xeno.versions.in_chat import BASE
+from xeno.versions.lifecycle import STATE_WORDS
 from xeno.versions.records import ASSISTANT
 
-BASE = "base"
+_NOT_SERVED = f"""
+SELECT number, state, deleted FROM ab_tests
+JOIN versions ON address IN (model_a, model_b)
+WHERE in_chat = 1 AND ended IS NULL
+AND (deleted IS NOT NULL OR state NOT IN ({", ".join(f"'{state}'" for state in sorted(SERVED))}))
+"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,20 @@ def _split(profile: Profile, active: str | None) -> Split | None:
     if row is not None:
         return Split("canary", row["id"], active, row["address"], 1 - row["traffic"])
     row = profile.db.one("SELECT * FROM ab_tests WHERE in_chat = 1 AND ended IS NULL")
-    if row is not None:
+    if row is not None and _variants_served(profile):
         a, b = (None if row[name] == BASE else str(row[name]) for name in ("model_a", "model_b"))
         return Split("test", row["id"], a, b, row["traffic_split"])
     return None
+
+
+def _variants_served(profile: Profile) -> bool:
+    """Whether both variants of the test in the chat may answer; it is ended where they may not."""
+    if profile.db.one(_NOT_SERVED) is None:
+        return True
+    with profile.db.transaction():
+        row = profile.db.one(_NOT_SERVED)
+        if row is not None:  # otherwise another process was quicker
+            words = "deleted" if row["deleted"] is not None else STATE_WORDS[row["state"]]
+            reason = f"v{row['number']} is {words}."
+            in_chat.end(profile.db, reason, automatic=True)
+    return False

@@ -21,7 +21,8 @@ PAUSE = 3600.0  # seconds without a reply that end a sitting
 @dataclass(frozen=True)
 class TrialReply:
     """One request of a trial. `accepted` and `rating` (1 to 5) are what the user said so far, None
-    where no reply came or nothing was said; `seconds` is how long the whole reply took."""
+    where nothing was said, or the side did not answer itself (`failed`: no reply came, or another
+    version's); `seconds` is how long the whole reply took."""
 
     arm: str
     conversation_id: str
@@ -76,7 +77,7 @@ def replies(db: Database, kind: str, trial_id: int) -> list[TrialReply]:
     column = {"canary": "canary", "test": "test"}[kind]
     rows = db.read(
         "SELECT arm, trial_replies.conversation_id, failed, seconds, memory_bytes, "
-        "trial_replies.created, messages.id IS NOT NULL AS there, "
+        "trial_replies.created, messages.id IS NOT NULL AND NOT failed AS answered, "
         f"superseded = 0 AND NOT EXISTS (SELECT 1 FROM feedback "
         f"  WHERE feedback.message_id = messages.id AND ({NOT_ACCEPTED})) AS accepted, "
         "(SELECT value FROM feedback WHERE feedback.message_id = messages.id "
@@ -92,8 +93,8 @@ def replies(db: Database, kind: str, trial_id: int) -> list[TrialReply]:
             failed=bool(row["failed"]),
             seconds=row["seconds"],
             memory_bytes=row["memory_bytes"],
-            accepted=bool(row["accepted"]) if row["there"] else None,
-            rating=row["rating"] if row["there"] else None,
+            accepted=bool(row["accepted"]) if row["answered"] else None,
+            rating=row["rating"] if row["answered"] else None,
             created=row["created"],
         )
         for row in rows

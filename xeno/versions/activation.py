@@ -7,13 +7,14 @@ processes read the same rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.store.database import Connection
 from xeno.store.profile import Profile
+from xeno.versions import in_chat
 from xeno.versions.lifecycle import State, move
 from xeno.versions.records import ASSISTANT, Records
 
@@ -21,6 +22,13 @@ Action = Literal["deploy", "promote", "rollback", "fallback"]
 
 SERVED: frozenset[State] = frozenset({"checked", "canary", "active", "retired", "rolled_back"})
 """States of versions that may serve: they passed the gate, or were let through by the user."""
+
+_ENDS: Mapping[Action, str] = {
+    "deploy": "what answers was deployed.",
+    "promote": "the canary was promoted.",
+    "rollback": "what answers was rolled back.",
+    "fallback": "a variant was found damaged.",
+}
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,16 @@ class Activation:
         self, address: str | None, action: Action, reason: str = "", override: str = ""
     ) -> bool:
         """Put `address` (None: no version) in use, in one transaction; whether that changed
-        anything. With `override` also one that did not pass the gate.
+        anything. With `override` also one that did not pass the gate. A test in the chat is over
+        then: what is chosen answers every conversation.
 
         Raises:
             InvalidValueError: if it is gone or may not serve; what was in use still is.
         """
         with self._db.transaction() as connection:
             before = _in_use(connection, self._model)
+            if self._model == ASSISTANT:
+                in_chat.end(self._db, _ENDS[action])
             if before == address:
                 return False
             if before is not None:
@@ -90,12 +101,19 @@ class Activation:
         with self._db.transaction() as connection:
             in_use = _in_use(connection, self._model)
             move(connection, damaged, "quarantined", reason)
+            test = in_chat.going(self._db)
+            if test is not None and damaged in test.variants:
+                in_chat.end(self._db, _ENDS["fallback"], automatic=True)
             if in_use != damaged:
                 return in_use
             if intact is not None:
                 move(connection, intact, "active", reason)
             _write(connection, self._model, intact, damaged, "fallback", reason, "")
         return intact
+
+    def can_go_back(self) -> bool:
+        """Whether `previous` has an answer."""
+        return next(self._before(), self) is not self
 
     def previous(self) -> str | None:
         """What was in use before; None is no version.

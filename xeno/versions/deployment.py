@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xeno.errors import DamagedDataError, InvalidValueError
 from xeno.store.profile import Profile
-from xeno.versions import gate
+from xeno.versions import gate, in_chat
 from xeno.versions.activation import (
     SERVED,
     Activation,
@@ -68,15 +68,30 @@ class Deployment:
     def try_out(self, ref: int | str, reason: str = "", *, override: str = "") -> Version:
         """Make `ref` the canary, in place of the one there may be: it answers a part of the
         replies, which `xeno.experiments` chooses. Raises as `deploy` does."""
+        return self.try_verified(self.verified(ref, override=override), reason, override=override)
+
+    def verified(self, ref: int | str, *, override: str = "") -> Version:
+        """`ref`, found whole, and passed by the gate unless there is an `override`. Raises as
+        `deploy` does. By itself, in no transaction: one that is found damaged is quarantined,
+        and that must stay."""
         version = self._registry.get(ref)
         self._require_whole(version)
         if not override:
             _require_passed(version)
-        if version.state == "active":
-            raise InvalidValueError(
-                f"{version.label} cannot be tried.", "It answers all replies already."
-            )
+        return version
+
+    def try_verified(self, version: Version, reason: str = "", *, override: str = "") -> Version:
+        """`try_out` of what `verified` gave; may be called in a transaction.
+
+        Raises:
+            InvalidValueError: it is gone or quarantined meanwhile, or answers already.
+        """
         with self._profile.db.transaction() as connection:
+            version = self._registry.get(version.address)  # as it is now
+            if version.state == "active":
+                raise InvalidValueError(
+                    f"{version.label} cannot be tried.", "It answers all replies already."
+                )
             if version.state != "canary":
                 end_canary(connection, ASSISTANT, "retired", f"{version.label} is tried instead.")
                 admit(connection, version.address, override)
@@ -108,7 +123,8 @@ class Deployment:
 
     def rollback(self, ref: int | str | None = None, reason: str = "") -> Version | None:
         """Undo the last change: end the canary where one is tried, else go back to what answered
-        before. With `ref` go back to that one ("base" too), and end the canary.
+        before. With `ref` go back to that one ("base" too), and end the canary. A test in the
+        chat ends too; with nothing to go back to, only that.
 
         Going back again goes further back; what was rolled back is never returned to by itself.
 
@@ -120,6 +136,9 @@ class Deployment:
         if ref is None:
             with self._profile.db.transaction() as connection:
                 if end_canary(connection, ASSISTANT, "rolled_back", reason) is not None:
+                    return self.active()
+                can_go_back = self._activation.can_go_back()
+                if not can_go_back and in_chat.end(self._profile.db, "it was rolled back."):
                     return self.active()
         address = self._activation.previous() if ref is None else self._address(ref)
         if address is not None:

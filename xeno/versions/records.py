@@ -18,6 +18,7 @@ from xeno.errors import DamagedDataError, InvalidValueError, StorageFullError
 from xeno.store import files
 from xeno.store.database import Row
 from xeno.store.profile import Profile
+from xeno.versions import in_chat
 from xeno.versions.container import read_encrypted, write_encrypted
 from xeno.versions.manifest import hash_of, sign, signed
 from xeno.versions.naming import meanings, next_number, semantic_number, valid_tag
@@ -218,10 +219,18 @@ class Records:
         privacy budget stays spent.
 
         Raises:
-            InvalidValueError: if there is no such version, or it answers now.
+            InvalidValueError: if there is no such version, or it answers now: everywhere, as the
+                canary, or in the test in the chat, which would have nothing to compare without it.
         """
         row = self.row(ref)
         with self.db.transaction() as connection:
+            test = in_chat.going(self.db)
+            if test is not None and row["address"] in test.variants:
+                raise InvalidValueError(
+                    f"v{row['number']} was not deleted.",
+                    f"The test {test.name!r} goes on in the chat, and it answers there.",
+                    f"End it first: xeno ab end {test.name}.",
+                )
             gone = connection.execute(
                 "UPDATE versions SET deleted = ? WHERE address = ? "
                 "AND state NOT IN ('active', 'canary')",

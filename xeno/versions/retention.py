@@ -1,7 +1,8 @@
 """What is kept of the versions of a model, what is given up, and what all of it takes.
 
 A delete can be undone for 7 days; then the file is purged. Pruning deletes what is old, never one
-of the newest 3, the one in use, the canary, what either continued, or a tagged one.
+of the newest 3, the one in use, the canary, what either continued, a variant of the test in the
+chat, or a tagged one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from xeno.errors import InvalidValueError, StorageFullError
 from xeno.store.database import Row
 from xeno.store.profile import Profile
+from xeno.versions import in_chat
 from xeno.versions.records import ASSISTANT, Records
 
 UNDO_SECONDS = 7 * 24 * 3600.0
@@ -54,6 +56,9 @@ class Retention:
         in_use = [row for row in rows if row["state"] in ("active", "canary")]
         spared = {row["address"] for row in rows[:keep] + in_use}
         spared |= {row["parent"] for row in in_use} | self._records.tags().keys()
+        test = in_chat.going(self._records.db)
+        if test is not None:
+            spared |= set(test.variants)
         return [row for row in reversed(rows) if row["address"] not in spared]
 
     def prune(self, keep: int) -> list[Row]:

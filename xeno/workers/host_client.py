@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from xeno.errors import ChildError, XenoError
+from xeno.errors import ChildError, StoppedError, XenoError
 from xeno.events import (
     ChatMessage,
     Event,
@@ -299,7 +299,7 @@ class _Session:
             case ReplyFinished() | Scored():
                 self._answer(event.request, event=event)
             case Failure():
-                error = XenoError(event.what, event.why, event.todo)
+                error = event.error()
                 if event.request is None:  # the base or the profile: the child ends itself
                     self._fail_all(error)
                 else:
@@ -316,8 +316,9 @@ class _Session:
             _deliver(answer, event=event, error=error)
 
     def _ended(self, end: ChildExit) -> None:
+        kind = StoppedError if end.wanted else ChildError
         self._fail_all(
-            ChildError(
+            kind(
                 end.sentence,
                 "It is started again with the next message.",
                 "Send the message again.",
