@@ -315,7 +315,7 @@ def test_trained_classifiers_are_versions_that_can_be_gone_back_to(
     trainer.train_intent_classifier()
     assert trainer.predict_intent("Bake a cake number 7") == "cooking"
     control = ModelVersionControl(profile=profile)
-    newest, first = control.list_versions("intent_classifier")
+    newest, *_, first = control.list_versions("intent_classifier")
     assert newest.metrics["accuracy"] >= 0.8
     control.rollback("intent_classifier", target_version=first.version)
     assert trainer.predict_intent("Bake a cake number 7") != "cooking"
